@@ -1,0 +1,1 @@
+"""The host side: makes, verifies and compares the models that `edge` runs."""

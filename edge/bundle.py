@@ -1,0 +1,197 @@
+"""A model bundle: `model.tflite`, `labels.txt` and `model.yaml`, the contract that both are checked against."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Optional
+
+import msgspec
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from edge import labels as label_files
+from edge import tflite_file
+from edge.errors import LabelError, ModelError
+from edge.tensors import InputSpec, OutputSpec
+
+CONTRACT_FILE = "model.yaml"
+_GOLDEN_CELLS = 7
+
+
+class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A known input and what the model must answer to it."""
+
+    seed: int
+    """Seed of the picture that `golden_picture` draws."""
+    top5: tuple[int, ...]
+    """Class indices, highest score first."""
+
+
+class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was measured with this very file, and on what."""
+
+    data: str
+    images: int
+    top1: float
+    top1_interval95: tuple[float, float]
+    top5: float
+    float_top1: Optional[float] = None
+    """The unquantized model on the same pictures."""
+    agreement: Optional[float] = None
+    """Share of pictures whose top-1 is that of the unquantized model."""
+
+
+class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the model came from."""
+
+    weights: str
+    licence: str
+    converter: str
+    weights_sha256: Optional[str] = None
+    calibration: Optional[str] = None
+    versions: dict[str, str] = {}
+
+
+class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The content of model.yaml."""
+
+    name: str
+    file: str
+    sha256: str
+    """Of the .tflite file."""
+    input: InputSpec
+    output: OutputSpec
+    labels: str
+    labels_sha256: str
+    golden: Golden
+    provenance: Provenance
+    accuracy: Optional[Accuracy] = None
+
+
+class Bundle(msgspec.Struct, frozen=True):
+    """A model that is ready to be opened by a runtime."""
+
+    name: str
+    path: Path
+    """The .tflite file."""
+    sha256: str
+    input: Optional[InputSpec]
+    """None for a bare file: only the runtime can read its input; see `edge.classifier`."""
+    output: Optional[OutputSpec]
+    labels: tuple[str, ...]
+    facts: tflite_file.TfliteFile
+    contract: Optional[Contract] = None
+
+
+def folders() -> list[Path]:
+    """Where bundles are looked for: $EDGE_MODELS (folders separated by ':'), then those that ship."""
+    package = Path(__file__).resolve().parent
+    shipped = package / "models"  # in an installed wheel
+    if not shipped.is_dir():
+        shipped = package.parent / "models"  # in a checkout
+    extra = [Path(part) for part in os.environ.get("EDGE_MODELS", "").split(os.pathsep) if part]
+    return [*extra, shipped]
+
+
+def found() -> Iterator[Path]:
+    """The folders of all bundles, by name within each place."""
+    for folder in folders():
+        if folder.is_dir():
+            yield from sorted(path.parent for path in folder.glob(f"*/{CONTRACT_FILE}"))
+
+
+def locate(model: str) -> Path:
+    """The bundle folder or .tflite file that `model` means: a path, or the name of a bundle.
+
+    Raises:
+        ModelError: there is none; names those that are known.
+    """
+    path = Path(model)
+    if path.exists():
+        return path
+    known = {folder.name: folder for folder in reversed(list(found()))}
+    if model in known:
+        return known[model]
+    names = ", ".join(sorted(known)) or "none"
+    raise ModelError(f"No model {model!r}: expected a .tflite file, a bundle's folder or a bundle's name ({names}).")
+
+
+def read_contract(folder: Path) -> Contract:
+    """Read model.yaml.
+
+    Raises:
+        ModelError: it is missing, is not YAML, or does not have the fields of `Contract`.
+    """
+    path = folder / CONTRACT_FILE
+    try:
+        document: Any = yaml.load(path.read_text("utf-8"), _yaml_loader())
+        return msgspec.convert(document, Contract)
+    except FileNotFoundError:
+        raise ModelError(f"{folder} is not a model bundle: it has no {CONTRACT_FILE}.") from None
+    except OSError as error:
+        raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ModelError(f"{path} is not valid YAML: {detail}.") from None
+    except msgspec.ValidationError as error:
+        raise ModelError(f"{path} does not hold a model's contract: {error}.") from None
+
+
+def _yaml_loader() -> Any:
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Open a bundle and check its files against its contract.
+
+    Raises:
+        ModelError: a file is missing, damaged or not the one that the contract was made for.
+    """
+    contract = read_contract(folder)
+    path = folder / contract.file
+    facts = tflite_file.read(path)
+    _check_sha256(path, contract.sha256, "model")
+    labels_path = folder / contract.labels
+    names = label_files.read(labels_path)
+    _check_sha256(labels_path, contract.labels_sha256, "label file")
+    if len(names) != contract.output.classes:
+        raise LabelError(
+            f"{labels_path} has {len(names)} names and the contract {contract.output.classes} classes: "
+            "restore the bundle's own files."
+        )
+    return Bundle(contract.name, path, contract.sha256, contract.input, contract.output, names, facts, contract)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _check_sha256(path: Path, expected: str, what: str) -> None:
+    given = sha256_of(path)
+    if given != expected:
+        raise ModelError(
+            f"{path} is not the {what} of its contract: sha256 is {given[:12]}…, expected {expected[:12]}…; "
+            "restore the bundle's own files."
+        )
+
+
+def golden_picture(seed: int, height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """A picture of coloured cells that is the same on every machine and with every library version.
+
+    Returns:
+        uint8 RGB, shape (height_px, width_px, 3).
+    """
+    cells = np.frombuffer(random.Random(seed).randbytes(_GOLDEN_CELLS**2 * 3), np.uint8)
+    rows = np.arange(height_px) * _GOLDEN_CELLS // height_px
+    columns = np.arange(width_px) * _GOLDEN_CELLS // width_px
+    return np.ascontiguousarray(cells.reshape(_GOLDEN_CELLS, _GOLDEN_CELLS, 3)[rows][:, columns])

@@ -1,0 +1,211 @@
+"""Opens a model on a runtime with everything checked: a bundle against its contract, a bare file against the flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional, cast
+
+import msgspec
+
+from edge import bundle as bundles
+from edge import labels as label_files
+from edge import tflite_file
+from edge.bundle import Bundle
+from edge.errors import ConfigError, LabelError, ModelError
+from edge.runtimes import Runtime, TensorDetails, open_runtime
+from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
+
+_DTYPES = ("uint8", "int8", "float32")
+_SCALE_TOLERANCE = 1e-6  # relative; YAML keeps a float32 scale as its shortest decimal
+
+
+class BareOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a bare .tflite cannot tell by itself. None: not given."""
+
+    labels: Optional[str] = None
+    """Path of the label file."""
+    background: Optional[bool] = None
+    """True: output 0 is a background class; the label file may leave it out."""
+    mean: Optional[tuple[float, ...]] = None
+    std: Optional[tuple[float, ...]] = None
+    """value = (pixel - mean) / std, one number or one for each of R, G, B."""
+    resize: Optional[Resize] = None
+    """How a frame is brought to the model's size; "crop" when not given."""
+    crop_fraction: Optional[float] = None
+    """Side of the centre crop as a fraction of the largest that fits; 1 when not given."""
+    interpolation: Optional[Interpolation] = None
+    """"bilinear" when not given."""
+    activation: Optional[Activation] = None
+    """What the outputs are, where the file's last operator does not tell."""
+
+
+def open_model(
+    model: str, runtime: str = "auto", threads: Optional[int] = None, options: Optional[BareOptions] = None
+) -> tuple[Bundle, Runtime]:
+    """Open a bundle (by name or folder) or a bare .tflite.
+
+    Returns:
+        The bundle with complete input and output specifications, and the runtime that has it loaded.
+
+    Raises:
+        ModelError, LabelError: the model, its labels or its contract cannot be used.
+        RuntimeUnavailableError: the runtime is not there.
+        ConfigError: an option is missing, impossible, or not for this kind of model.
+    """
+    options = options or BareOptions()
+    path = bundles.locate(model)
+    bundle = _open_bare(path, options) if path.is_file() else _open_folder(path, options)
+    if bundle.facts.edgetpu:
+        raise ModelError(
+            f"{bundle.path} was compiled for a Coral Edge TPU, and no Edge TPU runtime is open: give the "
+            "uncompiled .tflite of the same model to run on the CPU."
+        )
+    opened = open_runtime(runtime, bundle.path, threads)
+    try:
+        _check_shape(bundle.path, opened)
+        if bundle.contract:
+            _check_contract(bundle.contract, opened)
+            return bundle, opened
+        return _complete_bare(bundle, opened, options), opened
+    except Exception:
+        opened.close()
+        raise
+
+
+def _open_folder(folder: Path, options: BareOptions) -> Bundle:
+    given = [name for name in options.__struct_fields__ if getattr(options, name) is not None]
+    bundle = bundles.open_bundle(folder)
+    if given:
+        flag = "--" + given[0].replace("_", "-")
+        raise ConfigError(f"{flag} is for a bare .tflite: the bundle {bundle.name} brings its own.")
+    return bundle
+
+
+def _open_bare(path: Path, options: BareOptions) -> Bundle:
+    facts = tflite_file.read(path)
+    if facts.edgetpu:
+        names: tuple[str, ...] = ()
+    elif options.labels:
+        names = label_files.read(Path(options.labels))
+    elif facts.labels is not None:
+        names = label_files.parse(facts.labels, f"the label file inside {path}")
+    else:
+        raise LabelError(f"{path} has no labels inside: give its label file with --labels.")
+    return Bundle(path.stem, path, bundles.sha256_of(path), None, None, names, facts)
+
+
+def _check_shape(path: Path, runtime: Runtime) -> None:
+    """A classifier has one image input and one output with a number for each class."""
+    inputs, outputs = runtime.input_details, runtime.output_details
+    if len(outputs) != 1:
+        names = ", ".join(detail.name for detail in outputs)
+        raise ModelError(
+            f"{path} has {len(outputs)} outputs ({names}), as a detector does: expected a classifier with one output."
+        )
+    given = inputs[0]
+    if len(inputs) != 1 or len(given.shape) != 4 or given.shape[0] != 1 or given.shape[3] != 3 or min(given.shape) < 1:
+        shapes = ", ".join(f"{detail.name} {list(detail.shape)}" for detail in inputs)
+        raise ModelError(f"{path} takes no RGB image: its input is {shapes}, expected one of shape [1, height, width, 3].")
+    if given.shape[1] < 8 or given.shape[2] < 8:
+        raise ModelError(
+            f"{path} has no fixed input size: its input is {list(given.shape)}; convert it with a fixed height and width."
+        )
+    shape = outputs[0].shape
+    if sum(size != 1 for size in shape) > 1 or max(shape, default=0) < 2:
+        raise ModelError(
+            f"{path} is no classifier: its output is {list(shape)}, expected one number for each of 2 or more classes."
+        )
+    for what, detail in (("input", given), ("output", outputs[0])):
+        if detail.dtype not in _DTYPES:
+            raise ModelError(f"{path} has {detail.dtype} {what}s: expected {', '.join(_DTYPES)}.")
+        if detail.dtype != "float32" and not detail.scale:
+            raise ModelError(f"{path} has {detail.dtype} {what}s without quantization scale: convert it again.")
+
+
+def _check_contract(contract: bundles.Contract, runtime: Runtime) -> None:
+    given, expected = runtime.input_details[0], contract.input
+    _compare(contract, "input height", given.shape[1], expected.height_px)
+    _compare(contract, "input width", given.shape[2], expected.width_px)
+    _compare_quantization(contract, "input", given, expected)
+    if contract.output.background_offset not in (0, 1):
+        raise ModelError(f"{contract.name}: background_offset is {contract.output.background_offset}, expected 0 or 1.")
+    output = runtime.output_details[0]
+    _compare(contract, "number of outputs", max(output.shape), contract.output.classes)
+    _compare_quantization(contract, "output", output, contract.output)
+    _check_normalization(contract.name, contract.input)
+
+
+def _compare_quantization(
+    contract: bundles.Contract, what: str, given: TensorDetails, expected: InputSpec | OutputSpec
+) -> None:
+    _compare(contract, f"{what} dtype", given.dtype, expected.dtype)
+    scales_differ = (given.scale is None) != (expected.scale is None)
+    if given.scale is not None and expected.scale is not None:
+        scales_differ = abs(given.scale - expected.scale) > _SCALE_TOLERANCE * given.scale
+    if scales_differ:
+        _compare(contract, f"{what} scale", given.scale, expected.scale)
+    _compare(contract, f"{what} zero point", given.zero_point, expected.zero_point)
+
+
+def _compare(contract: bundles.Contract, what: str, given: object, expected: object) -> None:
+    if given != expected:
+        raise ModelError(
+            f"The bundle {contract.name} does not keep its contract: {what} of {contract.file} is {given}, "
+            f"{bundles.CONTRACT_FILE} says {expected}; restore the bundle's own files."
+        )
+
+
+def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bundle:
+    given, output = runtime.input_details[0], runtime.output_details[0]
+    mean, std = options.mean or bundle.facts.mean, options.std or bundle.facts.std
+    if (mean is None or std is None) and given.dtype == "uint8" and given.scale and given.zero_point is not None:
+        # A uint8 input takes the pixel itself: the normalization that its own quantization undoes.
+        mean, std = (float(given.zero_point),), (1.0 / given.scale,)
+    if mean is None or std is None:
+        raise ConfigError(
+            f"{bundle.path} has {given.dtype} inputs and does not tell its normalization: give --mean and --std as it "
+            "was trained, for example --mean 127.5 --std 127.5 for pixels in [-1, 1] or --mean 0 --std 255 for [0, 1]."
+        )
+    classes = max(output.shape)
+    names, offset = label_files.fit(bundle.labels, classes, options.background, options.labels or f"{bundle.path}")
+    activation = options.activation or cast(Optional[Activation], bundle.facts.activation)
+    if activation is None:
+        raise ConfigError(
+            f"{bundle.path} does not tell what its outputs are: say --activation softmax, sigmoid or logits."
+        )
+    spec = InputSpec(
+        height_px=given.shape[1],
+        width_px=given.shape[2],
+        dtype=cast(DTypeName, given.dtype),
+        mean=mean,
+        std=std,
+        scale=given.scale if given.dtype != "float32" else None,
+        zero_point=given.zero_point if given.dtype != "float32" else None,
+        resize=options.resize or "crop",
+        crop_fraction=1.0 if options.crop_fraction is None else options.crop_fraction,
+        interpolation=options.interpolation or "bilinear",
+    )
+    _check_normalization(str(bundle.path), spec)
+    return msgspec.structs.replace(
+        bundle,
+        input=spec,
+        output=OutputSpec(
+            classes=classes,
+            dtype=cast(DTypeName, output.dtype),
+            activation=activation,
+            scale=output.scale if output.dtype != "float32" else None,
+            zero_point=output.zero_point if output.dtype != "float32" else None,
+            background_offset=offset,
+        ),
+        labels=names,
+    )
+
+
+def _check_normalization(source: str, spec: InputSpec) -> None:
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        if len(values) not in (1, 3):
+            raise ConfigError(f"{source}: {name} has {len(values)} values, expected one or one for each of R, G, B.")
+    if min(spec.std) <= 0:
+        raise ConfigError(f"{source}: std is {min(spec.std)}, expected more than 0.")
+    if not 0 < spec.crop_fraction <= 1:
+        raise ConfigError(f"{source}: the crop fraction is {spec.crop_fraction}, expected more than 0 and at most 1.")

@@ -1,0 +1,94 @@
+"""The values that travel through the program: a frame goes in, a record comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Optional
+
+import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NS_PER_MS = 1_000_000
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """One picture from a camera."""
+
+    pixels: NDArray[np.uint8]
+    """Shape (height_px, width_px, 3), RGB."""
+    sequence: int
+    """Position in the source's own count, from 0; a gap means frames that were dropped."""
+    captured_ns: int
+    """When the sensor took it (or the source produced it), on the monotonic clock."""
+    label: Optional[str] = None
+    """The truth, where the source knows it."""
+    source: Optional[str] = None
+    """Where it came from when the source has many parts, such as the path of a picture."""
+
+
+class Timings(msgspec.Struct, frozen=True, gc=False):
+    """How long each stage of one frame took, in integer nanoseconds of the monotonic clock."""
+
+    wait_ns: int
+    """Capture to the start of the frame's own work: queues and the wait for the previous frame."""
+    preprocess_ns: int
+    """Crop, resize, quantize and write into the interpreter's input."""
+    invoke_ns: int
+    """The interpreter's own work."""
+    postprocess_ns: int
+    """Reading the output, dequantizing and ranking."""
+
+    @property
+    def age_ns(self) -> int:
+        """Capture to result: the sum of the stages."""
+        return self.wait_ns + self.preprocess_ns + self.invoke_ns + self.postprocess_ns
+
+    def as_ms(self) -> dict[str, float]:
+        """The stages and their sum in milliseconds, rounded to the microsecond."""
+        return {
+            "wait": round(self.wait_ns / NS_PER_MS, 3),
+            "preprocess": round(self.preprocess_ns / NS_PER_MS, 3),
+            "invoke": round(self.invoke_ns / NS_PER_MS, 3),
+            "postprocess": round(self.postprocess_ns / NS_PER_MS, 3),
+            "age": round(self.age_ns / NS_PER_MS, 3),
+        }
+
+
+class Prediction(msgspec.Struct, frozen=True, gc=False):
+    """One class and how sure the model is of it."""
+
+    class_id: int
+    """Index into the model's output."""
+    label: str
+    score: float
+    """In [0, 1]."""
+
+
+class Record(msgspec.Struct, frozen=True):
+    """What became of one frame."""
+
+    run: str
+    """Identifies the process's run."""
+    sequence: int
+    utc: str
+    """When the result was there, ISO 8601; a stamp only, never used for durations."""
+    timings: Timings
+    predictions: tuple[Prediction, ...]
+    """Highest score first; ties go to the lowest class_id."""
+    backend: str
+    """What really ran, for example "cpu"."""
+    truth: Optional[str] = None
+    dropped: int = 0
+    """Frames that the camera dropped since the previous record."""
+    source: Optional[str] = None
+    throttled: Optional[int] = None
+    """Raspberry Pi throttling bits at the time, where the board tells them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as one JSON object, with its timings in milliseconds."""
+        document = msgspec.to_builtins(self)
+        document["timings_ms"] = self.timings.as_ms()
+        del document["timings"]
+        return document  # type: ignore[no-any-return]

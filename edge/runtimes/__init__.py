@@ -1,0 +1,94 @@
+"""TFLite runtimes by name, imported when one is opened.
+
+A runtime is a class with `name`, `version`, `backend`, `threads`, `input_details`, `output_details` and:
+
+- `input()`, `output()`: the tensor as a NumPy view into the interpreter's memory. Valid until the next
+  call of `invoke`, and to be let go of before it: TensorFlow Lite refuses to run while one is held.
+- `invoke()`: run the model once. May be called from any one thread at a time; releases the GIL.
+- `close()`: free the interpreter.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any, Optional, Protocol, cast
+
+import msgspec
+
+from edge.errors import ConfigError, RuntimeUnavailableError
+
+RUNTIMES = {
+    "litert": "edge.runtimes.cpu:LiteRt",
+    "tflite": "edge.runtimes.cpu:TfliteRuntime",
+}
+AUTO_ORDER = ("litert", "tflite")
+MOST_THREADS = 4  # XNNPACK gains little past the four cores of a Pi, and oversubscribing costs a lot
+
+
+class TensorDetails(msgspec.Struct, frozen=True):
+    """What an interpreter says of one of its tensors."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """A NumPy name, for example "uint8"."""
+    scale: Optional[float]
+    """None when the tensor is not quantized."""
+    zero_point: Optional[int]
+
+
+class Runtime(Protocol):
+    """One interpreter with one model loaded."""
+
+    name: str
+    version: str
+    backend: str
+    threads: int
+    input_details: tuple[TensorDetails, ...]
+    output_details: tuple[TensorDetails, ...]
+
+    def input(self) -> Any: ...
+    def output(self) -> Any: ...
+    def invoke(self) -> None: ...
+    def close(self) -> None: ...
+
+
+def default_threads() -> int:
+    """Processors that this process may use, at most `MOST_THREADS`."""
+    return min(len(os.sched_getaffinity(0)), MOST_THREADS)
+
+
+def open_runtime(name: str, model: Path, threads: Optional[int] = None) -> Runtime:
+    """Open a runtime by name; "auto" takes the first of `AUTO_ORDER` that is installed.
+
+    Raises:
+        ConfigError: no runtime has that name, or `threads` is not positive.
+        RuntimeUnavailableError: it is not installed.
+        ModelError: it refuses the model.
+    """
+    if name != "auto" and name not in RUNTIMES:
+        raise ConfigError(f"No runtime {name!r}: expected one of auto, {', '.join(RUNTIMES)}.")
+    if threads is not None and threads < 1:
+        raise ConfigError(f"{threads} threads were asked for: expected 1 or more.")
+    count = threads or default_threads()
+    if name != "auto":
+        return _load(name)(model, count)
+    for candidate in AUTO_ORDER:
+        try:
+            runtime = _load(candidate)
+        except RuntimeUnavailableError:
+            continue
+        return runtime(model, count)
+    raise RuntimeUnavailableError(
+        "No TensorFlow Lite runtime is installed: `pip install ai-edge-litert` (64-bit x86 or ARM), or "
+        "`pip install 'edge-runner[tflite]'` on Python 3.11 and older."
+    )
+
+
+def _load(name: str) -> Any:
+    module_name, _, class_name = RUNTIMES[name].partition(":")
+    runtime = getattr(importlib.import_module(module_name), class_name)
+    runtime.require()
+    return cast(Any, runtime)

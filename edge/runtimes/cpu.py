@@ -1,0 +1,96 @@
+"""TensorFlow Lite on the CPU, through `ai-edge-litert` or the older `tflite-runtime`."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any, ClassVar
+
+from edge.errors import ModelError, RuntimeUnavailableError
+from edge.runtimes import TensorDetails
+
+
+class _Cpu:
+    """One interpreter; the two packages offer the same `Interpreter`."""
+
+    package: ClassVar[str]
+    module: ClassVar[str]
+    advice: ClassVar[str]
+    backend = "cpu"
+
+    @classmethod
+    def require(cls) -> Any:
+        """The package's interpreter module.
+
+        Raises:
+            RuntimeUnavailableError: it is not installed or cannot be imported.
+        """
+        try:
+            return importlib.import_module(f"{cls.module}.interpreter")
+        except ModuleNotFoundError as error:
+            if error.name and error.name.partition(".")[0] != cls.module:
+                raise RuntimeUnavailableError(f"{cls.package} needs {error.name}, which is not installed.") from None
+            raise RuntimeUnavailableError(f"{cls.package} is not installed: {cls.advice}.") from None
+        except (ImportError, AttributeError) as error:  # tflite-runtime beside numpy 2 raises AttributeError
+            raise RuntimeUnavailableError(
+                f"{cls.package} is installed but cannot be imported ({error}): {cls.advice}."
+            ) from None
+
+    def __init__(self, model: Path, threads: int) -> None:
+        interpreters = self.require()
+        self.name = self.package
+        self.version = str(importlib.import_module(self.module).__version__)
+        self.threads = threads
+        try:
+            self._interpreter: Any = interpreters.Interpreter(model_path=str(model), num_threads=threads)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            detail = " ".join(str(error).split())
+            raise ModelError(f"{self.package} {self.version} cannot run {model}: {detail}.") from None
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        self.input_details = tuple(_details(entry) for entry in inputs)
+        self.output_details = tuple(_details(entry) for entry in outputs)
+        if not inputs or not outputs:
+            raise ModelError(f"{model} has {len(inputs)} inputs and {len(outputs)} outputs: expected one of each.")
+        self._input: Any = self._interpreter.tensor(inputs[0]["index"])
+        self._output: Any = self._interpreter.tensor(outputs[0]["index"])
+
+    def input(self) -> Any:
+        return self._input()
+
+    def output(self) -> Any:
+        return self._output()
+
+    def invoke(self) -> None:
+        self._interpreter.invoke()
+
+    def close(self) -> None:
+        self._input = self._output = self._interpreter = None
+
+
+class LiteRt(_Cpu):
+    """Google's maintained runtime."""
+
+    package = "ai-edge-litert"
+    module = "ai_edge_litert"
+    advice = "`pip install ai-edge-litert` (64-bit x86 or ARM, Python 3.9 to 3.13)"
+
+
+class TfliteRuntime(_Cpu):
+    """The last release of the old runtime, for those who run Coral's older stack."""
+
+    package = "tflite-runtime"
+    module = "tflite_runtime"
+    advice = "`pip install 'edge-runner[tflite]'` (Python 3.11 and older, numpy below 2)"
+
+
+def _details(entry: dict[str, Any]) -> TensorDetails:
+    scales = entry["quantization_parameters"]["scales"]
+    quantized = len(scales) == 1
+    return TensorDetails(
+        name=entry["name"],
+        shape=tuple(int(size) for size in entry["shape"]),
+        dtype=entry["dtype"].__name__,
+        scale=float(scales[0]) if quantized else None,
+        zero_point=int(entry["quantization_parameters"]["zero_points"][0]) if quantized else None,
+    )
