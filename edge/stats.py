@@ -1,0 +1,182 @@
+"""Percentiles that refuse too few samples, Wilson intervals, and a window for live displays. Pure; times in ns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+from statistics import NormalDist
+from typing import Optional, Union
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.records import NS_PER_MS, Timings
+
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+STAGES = ("wait", "preprocess", "invoke", "postprocess", "age")
+
+Samples = Union[Sequence[int], NDArray[np.integer]]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A distribution of durations in milliseconds; None is what the number of samples cannot tell."""
+
+    mean: Optional[float]
+    std: Optional[float]
+    """Of the sample (n - 1 in the denominator)."""
+    min: Optional[float]
+    p50: Optional[float]
+    p90: Optional[float]
+    p95: Optional[float]
+    p99: Optional[float]
+    p999: Optional[float]
+    max: Optional[float]
+
+
+class Live(msgspec.Struct, frozen=True):
+    """What a live display shows of one stage, in milliseconds; None with too few samples."""
+
+    p50: Optional[float]
+    p90: Optional[float]
+
+
+@cache
+def minimum_samples(fraction: float, confidence: float = 0.99) -> int:
+    """The fewest samples from which a percentile may be told: 64 for p90, 662 for p99.
+
+    The smallest n with P(Binomial(n, 1 - fraction) <= 1) <= 1 - confidence: with so many samples it would be
+    too unlikely that only one of them lay above the percentile. Source: MLPerf Inference, early stopping
+    (LoadGen `early_stopping.cc`, with one sample over the latency), which gives the same 64 and 662.
+
+    Args:
+        fraction: the percentile as a fraction, in (0, 1), for example 0.9.
+        confidence: in (0, 1).
+    """
+    if not 0 < fraction < 1 or not 0 < confidence < 1:
+        raise ValueError(f"fraction {fraction} and confidence {confidence} must lie between 0 and 1.")
+    high = 2
+    while _at_most_one_above(high, fraction) > 1 - confidence:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _at_most_one_above(middle, fraction) > 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def _at_most_one_above(count: int, fraction: float) -> float:
+    """P(Binomial(count, 1 - fraction) <= 1)."""
+    return float(fraction**count + count * (1 - fraction) * fraction ** (count - 1))
+
+
+def nearest_rank(samples_ns: Samples, fraction: float) -> int:
+    """The smallest sample with at least `fraction` of all samples at or below it; nothing is interpolated.
+
+    Args:
+        samples_ns: at least one, in any order.
+        fraction: in (0, 1].
+    """
+    # As a decimal: 0.07 * 100 is a little more than 7 in binary, and its rank would be 8.
+    rank = math.ceil(Fraction(str(fraction)) * len(samples_ns))
+    return int(np.partition(np.asarray(samples_ns), rank - 1)[rank - 1])
+
+
+def percentile(samples_ns: Samples, fraction: float) -> Optional[int]:
+    """The nearest-rank percentile, or None when there are fewer than `minimum_samples(fraction)`."""
+    return None if len(samples_ns) < minimum_samples(fraction) else nearest_rank(samples_ns, fraction)
+
+
+def insufficient(samples: int) -> dict[str, str]:
+    """Why percentiles of a summary are None: {"p99": "insufficient (300 of 662 samples)"}; empty when none is."""
+    needed = {name: minimum_samples(fraction) for name, fraction in PERCENTILES.items()}
+    return {name: f"insufficient ({samples} of {least} samples)" for name, least in needed.items() if samples < least}
+
+
+def summary(samples_ns: Samples) -> Summary:
+    """The distribution of durations given in nanoseconds, in milliseconds rounded to 0.1 microseconds.
+
+    Args:
+        samples_ns: any number, in any order; with none, all fields are None.
+    """
+    values = np.asarray(samples_ns, dtype=np.int64)
+    if not values.size:
+        return Summary(None, None, None, None, None, None, None, None, None)
+    return Summary(
+        mean=_ms(float(values.mean())),
+        std=_ms(float(values.std(ddof=1))) if values.size > 1 else None,
+        min=_ms(int(values.min())),
+        max=_ms(int(values.max())),
+        **{name: _ms(percentile(values, fraction)) for name, fraction in PERCENTILES.items()},
+    )
+
+
+def _ms(value_ns: Optional[float]) -> Optional[float]:
+    return None if value_ns is None else round(value_ns / NS_PER_MS, 4)
+
+
+def wilson(successes: int, total: int, confidence: float = 0.95) -> Optional[tuple[float, float]]:
+    """The Wilson score interval of a proportion; None when nothing was counted.
+
+    Formula: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of
+    the American Statistical Association 22 (1927); without continuity correction.
+
+    Args:
+        successes: 0 to `total`.
+        total: number of trials.
+        confidence: two-sided, in (0, 1).
+    """
+    if not 0 <= successes <= total or not 0 < confidence < 1:
+        raise ValueError(f"{successes} of {total} at confidence {confidence} is not a proportion.")
+    if total == 0:
+        return None
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    share = successes / total
+    scale = 1 + z * z / total
+    centre = (share + z * z / (2 * total)) / scale
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total)) / scale
+    # The ends are exact where rounding would leave a little less than 0 or more than 1.
+    low = 0.0 if successes == 0 else max(0.0, centre - half)
+    high = 1.0 if successes == total else min(1.0, centre + half)
+    return low, high
+
+
+class Window:
+    """The last frames' timings in memory of a fixed size."""
+
+    def __init__(self, capacity: int = 512) -> None:
+        """Keep the last `capacity` frames; a live p90 needs at least `minimum_samples(0.9)`."""
+        self._values_ns = np.zeros((len(STAGES), capacity), np.int64)
+        self._capacity = capacity
+        self.added = 0
+        """Frames added since the start, also those that were overwritten since."""
+
+    def __len__(self) -> int:
+        return min(self.added, self._capacity)
+
+    def add(self, timings: Timings) -> None:
+        """Take in one frame, in place of the oldest when full."""
+        column = self.added % self._capacity
+        self._values_ns[:, column] = (
+            timings.wait_ns,
+            timings.preprocess_ns,
+            timings.invoke_ns,
+            timings.postprocess_ns,
+            timings.age_ns,
+        )
+        self.added += 1
+
+    def live(self) -> dict[str, Live]:
+        """p50 and p90 of each of `STAGES`, in milliseconds."""
+        kept = self._values_ns[:, : len(self)]
+        return {name: Live(_ms(percentile(row, 0.5)), _ms(percentile(row, 0.9))) for name, row in zip(STAGES, kept)}
+
+    def summaries(self) -> dict[str, Summary]:
+        """The whole distribution of each of `STAGES`."""
+        kept = self._values_ns[:, : len(self)]
+        return {name: summary(row) for name, row in zip(STAGES, kept)}
