@@ -195,3 +195,49 @@ def golden_picture(seed: int, height_px: int, width_px: int) -> NDArray[np.uint8
     rows = np.arange(height_px) * _GOLDEN_CELLS // height_px
     columns = np.arange(width_px) * _GOLDEN_CELLS // width_px
     return np.ascontiguousarray(cells.reshape(_GOLDEN_CELLS, _GOLDEN_CELLS, 3)[rows][:, columns])
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """One line of `edge models`."""
+
+    name: str
+    folder: str
+    size_bytes: Optional[int] = None
+    input: Optional[str] = None
+    top1: Optional[float] = None
+    accuracy_data: Optional[str] = None
+    sha256: Optional[str] = None
+    problem: Optional[str] = None
+    """Why the bundle cannot be used; None when its files are those of its contract."""
+
+    def as_text(self) -> str:
+        """The listing for a person."""
+        if self.size_bytes is None:
+            return f"{self.name}  unusable: {self.problem}"
+        accuracy = "accuracy not measured" if self.top1 is None else f"top-1 {self.top1:.3f} on {self.accuracy_data}"
+        state = f"sha256 {(self.sha256 or '')[:12]} as promised" if self.problem is None else f"unusable: {self.problem}"
+        return f"{self.name}  {self.size_bytes / 1e6:.1f} MB, {self.input}, {accuracy}; {state}"
+
+
+def describe(folder: Path) -> Listing:
+    """What `edge models` tells of the bundle in a folder; a broken one is described, not raised."""
+    try:
+        contract = read_contract(folder)
+    except ModelError as error:
+        return Listing(folder.name, str(folder), problem=str(error))
+    path = folder / contract.file
+    problem = None
+    try:
+        open_bundle(folder)
+    except ModelError as error:
+        problem = str(error)
+    return Listing(
+        name=contract.name,
+        folder=str(folder),
+        size_bytes=path.stat().st_size if path.is_file() else None,
+        input=f"{contract.input.width_px}x{contract.input.height_px} {contract.input.dtype}",
+        top1=contract.accuracy.top1 if contract.accuracy else None,
+        accuracy_data=contract.accuracy.data if contract.accuracy else None,
+        sha256=contract.sha256,
+        problem=problem,
+    )

@@ -63,11 +63,12 @@ class Classifier:
             raise
         return opened
 
-    def classify(self, given: Union[Frame, Prepared, NDArray[np.uint8]]) -> Record:
+    def classify(self, given: Union[Frame, Prepared, NDArray[np.uint8]], dropped: int = 0) -> Record:
         """Classify one frame.
 
         Args:
             given: a frame, a prepared frame, or bare pixels (uint8 RGB, shape (height_px, width_px, 3)).
+            dropped: frames lost since the previous one, for the record.
 
         Raises:
             ImageError: the pixels are not an RGB picture of bytes.
@@ -98,6 +99,7 @@ class Classifier:
             predictions=predictions,
             backend=self.runtime.backend,
             truth=frame.label,
+            dropped=dropped,
             source=frame.source,
         )
 

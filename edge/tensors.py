@@ -104,6 +104,12 @@ def target_box(height_px: int, width_px: int, spec: InputSpec) -> Box:
     return Box((spec.height_px - height) // 2, (spec.width_px - width) // 2, height, width)
 
 
+def native_size_px(spec: InputSpec) -> tuple[int, int]:
+    """Height and width of the frame that only needs cropping, no resizing: for cameras that can resize by themselves."""
+    fraction = spec.crop_fraction if spec.resize == "crop" else 1.0
+    return math.ceil(spec.height_px / fraction), math.ceil(spec.width_px / fraction)
+
+
 def pixel_table(spec: InputSpec) -> Optional[NDArray[np.generic]]:
     """Tensor value of each of the 256 pixel values, shape (1, 256, 1 or 3); None when it is the pixel itself."""
     pixels = np.arange(256, dtype=np.float64)[:, None]
@@ -176,11 +182,11 @@ def scores(output: NDArray[np.generic], spec: OutputSpec) -> NDArray[np.float32]
         ModelError: the model gave something that is not a number.
     """
     real = dequantize(output.reshape(-1), spec.scale, spec.zero_point)
+    if spec.scale is None and not np.isfinite(real).all():
+        raise ModelError("The model's output holds values that are not finite numbers: the file or its input is damaged.")
     if spec.activation == "logits":
         real = np.exp(real - real.max())
         real /= real.sum()
-    if spec.scale is None and not np.isfinite(real).all():
-        raise ModelError("The model's output holds values that are not finite numbers: the file or its input is damaged.")
     return real
 
 

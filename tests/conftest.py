@@ -51,3 +51,43 @@ def classifier():
 
     with Classifier.open(MODEL, threads=1) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyModels:
+    """Tiny models that tell red, green and blue pictures apart; tests/fixtures/make_models.py makes them."""
+    folder = tmp_path_factory.mktemp("labels")
+    (folder / "labels.txt").write_text("red\ngreen\nblue\n")
+    return TinyModels(ROOT / "tests" / "fixtures" / "models", folder / "labels.txt")
+
+
+class TinyModels:
+    """Paths of the tiny models and of the labels that fit them."""
+
+    def __init__(self, folder: Path, labels: Path) -> None:
+        self._folder = folder
+        self.labels = labels
+
+    def __getitem__(self, name: str) -> Path:
+        return self._folder / f"{name}.tflite"
+
+
+@pytest.fixture
+def bundle_copy(tmp_path: Path) -> Path:
+    """A copy of the shipped bundle that a test may damage."""
+    import shutil
+
+    return Path(shutil.copytree(ROOT / "models" / MODEL, tmp_path / MODEL))
+
+
+@pytest.fixture(params=["litert", "tflite"])
+def runtime_name(request: pytest.FixtureRequest) -> str:
+    """Each runtime by name; skipped where it is not installed or cannot be imported."""
+    from edge.errors import RuntimeUnavailableError
+    from edge.runtimes.cpu import LiteRt, TfliteRuntime
+
+    try:
+        {"litert": LiteRt, "tflite": TfliteRuntime}[request.param].require()
+    except RuntimeUnavailableError as error:
+        pytest.skip(str(error))
+    return str(request.param)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -42,8 +46,9 @@ class _Cpu:
         self.version = str(importlib.import_module(self.module).__version__)
         self.threads = threads
         try:
-            self._interpreter: Any = interpreters.Interpreter(model_path=str(model), num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with _quiet_stderr():
+                self._interpreter: Any = interpreters.Interpreter(model_path=str(model), num_threads=threads)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             detail = " ".join(str(error).split())
             raise ModelError(f"{self.package} {self.version} cannot run {model}: {detail}.") from None
@@ -66,6 +71,25 @@ class _Cpu:
 
     def close(self) -> None:
         self._input = self._output = self._interpreter = None
+
+
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Hold back what TensorFlow Lite itself writes to stderr: chatter, or what our own error repeats."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # started without a stderr: nothing to hold back
+        yield
+        return
+    sys.stderr.flush()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class LiteRt(_Cpu):

@@ -1,0 +1,42 @@
+# Each target makes the virtual environment that it needs. PYTHON chooses the interpreter, ARGS goes to `edge run`.
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+# The folder with the larger picture sets, for the tests and benchmarks that need them.
+export EDGE_TEST_DATA ?= $(abspath ../shared/data)
+
+.PHONY: help run test lint bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/.installed ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
+	$(BIN)/edge run $(ARGS)
+
+test: $(VENV)/.test ## Install, then run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)-bench/.bench ## Measure against named baselines, print ratios
+	$(VENV)-bench/bin/python -m tests.benchmarks
+
+clean: ## Remove the virtual environments
+	rm -rf $(VENV) $(VENV)-bench
+
+# systemd/venv.sh knows about Raspberry Pi OS: picamera2 comes from apt, and numpy has to fit it.
+$(VENV)/.installed: setup.cfg pyproject.toml systemd/venv.sh
+	sh systemd/venv.sh $(PYTHON) $(VENV) .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.installed
+	sh systemd/venv.sh $(PYTHON) $(VENV) '.[test,lint]'
+	@touch $@
+
+$(VENV)-bench/.bench: setup.cfg pyproject.toml systemd/venv.sh
+	sh systemd/venv.sh $(PYTHON) $(VENV)-bench '.[bench]'
+	@touch $@

@@ -1,0 +1,239 @@
+"""The command `edge`: parses, opens, passes in, prints, exits. Imports what a command needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+
+import click
+
+from edge import __version__
+from edge.errors import EdgeError
+
+if TYPE_CHECKING:
+    from edge.config import Config, ModelSettings
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Numbers(click.ParamType):
+    """One number, or three separated by commas for R, G and B."""
+
+    name = "number[,number,number]"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in (1, 3):
+            self.fail(f"{value!r} is not one number or three separated by commas.", param, ctx)
+        return numbers
+
+
+def _options(*decorators: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+    def apply(function: _Function) -> _Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_model_options = _options(
+    click.option("--model", metavar="MODEL", help="A bundle's name or folder, or a .tflite. [shipped EfficientNet-Lite0]"),
+    click.option("--runtime", metavar="NAME", help="auto, litert or tflite. [auto]"),
+    click.option("--threads", type=click.IntRange(1), help="Inference threads. [processors, at most 4]"),
+    click.option("--labels", metavar="FILE", help="Bare .tflite: its label file."),
+    click.option("--background/--no-background", default=None, help="Bare .tflite: output 0 is a background class."),
+    click.option("--mean", type=_Numbers(), help="Bare .tflite: value = (pixel - MEAN) / STD."),
+    click.option("--std", type=_Numbers(), help="Bare .tflite: see --mean."),
+    click.option("--resize", type=click.Choice(["crop", "letterbox", "squash"]), help="Bare .tflite. [crop]"),
+    click.option("--crop-fraction", type=float, help="Bare .tflite: side of the centre crop. [1]"),
+    click.option("--interpolation", type=click.Choice(["bilinear", "bicubic", "area"]), help="Bare .tflite. [bilinear]"),
+    click.option("--activation", type=click.Choice(["softmax", "sigmoid", "logits"]), help="Bare .tflite: what it puts out."),
+)
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="edge")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:  # noqa: ARG001 - read by main()
+    """Classify pictures and live cameras with quantized TensorFlow Lite models."""
+
+
+@cli.command()
+@_model_options
+@click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Predictions for each picture.")
+@_json_option
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -> None:
+    """Classify picture files. Prints JSON lines with --json or into a pipe."""
+    import msgspec
+
+    from edge.images import read_rgb
+
+    failed = False
+    with _open(_settings(options), top) as classifier:
+        for image in images:
+            try:
+                record = classifier.classify(read_rgb(Path(image)))
+            except EdgeError as error:
+                failed = True
+                _complain(error)
+                continue
+            stages = {name: value for name, value in record.timings.as_ms().items() if name not in ("wait", "age")}
+            if as_json or not sys.stdout.isatty():
+                line = {"path": image, "predictions": record.predictions, "timings_ms": stages}
+                click.echo(msgspec.json.encode(line))
+            else:
+                click.echo(f"{image}  ({', '.join(f'{name} {value:.1f} ms' for name, value in stages.items())})")
+                for prediction in record.predictions:
+                    click.echo(f"  {prediction.score:5.3f}  {prediction.label}")
+    if failed:
+        sys.exit(1)
+
+
+@cli.command()
+@click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Configuration (YAML).")
+@click.option("--camera", metavar="CAMERA", help="auto, picamera, scene, a device, a video, an address, a folder. [auto]")
+@click.option("--frames", type=click.IntRange(1), help="End after so many frames.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
+@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Classify at most so many frames a second.")
+@click.option("--loop/--no-loop", default=None, help="Start a video or folder again when it ends.")
+@click.option("--realtime/--no-realtime", default=None, help="Play a video at its own rate, as a live camera would.")
+@click.option("--isp-resize/--no-isp-resize", default=None, help="Let the Pi's image processor resize (picamera).")
+@_model_options
+@_json_option
+def run(config_path: Optional[Path], frames: Optional[int], seconds: Optional[float], as_json: bool, **options: Any) -> None:
+    """Classify live frames until Ctrl-C, a limit, or the end of the source."""
+    if frames and seconds:
+        raise click.UsageError("--frames and --seconds exclude each other.")
+    from edge import daemon, sinks
+    from edge.cameras import open_camera
+    from edge.tensors import native_size_px
+
+    config = _configured(config_path, options)
+    with daemon.stop_on_signals() as stop, _open(config, config.model.top) as classifier:
+        camera = open_camera(config.camera, native_size_px(classifier.input), on_skip=_warn)
+        try:
+            click.echo(f"camera: {camera.name}", err=as_json)
+            click.echo(f"model:  {_describe(classifier)}", err=as_json)
+            sink: sinks.Sink = sinks.JsonLines(sys.stdout) if as_json else sinks.Lines(sys.stdout)
+            limits = daemon.Limits(frames, seconds, config.fps)
+            totals = daemon.run(camera, classifier, [sink], limits, stop)
+            sink.close()
+            click.echo(_summary(totals), err=as_json)
+        finally:
+            camera.close()
+
+
+@cli.command()
+@_json_option
+def models(as_json: bool) -> None:
+    """List the model bundles that are found, with the state of their files."""
+    import msgspec
+
+    from edge import bundle as bundles
+
+    rows = [bundles.describe(folder) for folder in bundles.found()]
+    if as_json:
+        click.echo(msgspec.json.encode(rows))
+        return
+    if not rows:
+        click.echo(f"No bundles in {', '.join(str(folder) for folder in bundles.folders())}.")
+    for row in rows:
+        click.echo(row.as_text())
+
+
+def _settings(options: dict[str, Any]) -> Config:
+    return _configured(None, options)
+
+
+def _configured(path: Optional[Path], options: dict[str, Any]) -> Config:
+    """The configuration file, with what the command line says over it."""
+    from msgspec.structs import replace
+
+    from edge import config as configs
+
+    base = configs.read(path) if path else configs.Config()
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names if options.get(name) is not None}
+
+    model: ModelSettings = replace(base.model, bare=replace(base.model.bare, **given(*_BARE)))
+    if options.get("model"):
+        model = replace(model, path=options["model"])
+    runtime = replace(base.runtime, **given("threads"))
+    if options.get("runtime"):
+        runtime = replace(runtime, name=options["runtime"])
+    camera = replace(base.camera, **given("loop", "realtime", "isp_resize"))
+    if options.get("camera"):
+        camera = replace(camera, source=options["camera"])
+    return replace(base, camera=camera, model=model, runtime=runtime, **given("fps"))
+
+
+def _open(config: Config, top: int, check_golden: bool = True) -> Any:
+    from edge.classifier import Classifier
+
+    return Classifier.open(
+        config.model.path,
+        runtime=config.runtime.name,
+        threads=config.runtime.threads,
+        top=top,
+        options=config.model.bare,
+        check_golden=check_golden,
+    )
+
+
+def _describe(classifier: Any) -> str:
+    given, runtime = classifier.input, classifier.runtime
+    return (
+        f"{classifier.bundle.name}, {given.width_px}x{given.height_px} {given.dtype}, on {runtime.name} "
+        f"{runtime.version} ({runtime.backend}, {runtime.threads} threads)"
+    )
+
+
+def _summary(totals: Any) -> str:
+    rate = totals.frames / totals.seconds if totals.seconds else 0.0
+    text = f"{totals.frames} frames in {totals.seconds:.1f} s ({rate:.1f} fps), {totals.dropped} dropped"
+    if totals.with_truth:
+        text += f"; truth known for {totals.with_truth}, top-1 right in {totals.right}"
+    return text + "."
+
+
+def _warn(sentence: str) -> None:
+    click.echo(f"Warning: {sentence}", err=True)
+
+
+def _complain(error: BaseException) -> None:
+    click.echo(f"Error: {error}", err=True)
+
+
+def main() -> None:
+    """Run the command; the only place that exits."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader has seen enough; keep Python from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        sys.exit(1)
+    except (EdgeError, OSError) as error:
+        if debug:
+            raise
+        _complain(error)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

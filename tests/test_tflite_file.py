@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge import tflite_file
+from edge.errors import ModelError
+
+FIXTURES = Path(__file__).parent / "fixtures" / "models"
+
+
+@pytest.mark.parametrize(
+    ("model", "activation"),
+    [
+        ("softmax_float32", "softmax"),
+        ("softmax_uint8", "softmax"),
+        ("softmax_int8", "softmax"),
+        ("logits_float32", "logits"),
+        ("logits_int8", "logits"),
+        ("sigmoid_uint8", "sigmoid"),
+    ],
+)
+def test_the_activation_is_told_by_the_last_operator(tiny: Any, model: str, activation: str) -> None:
+    facts = tflite_file.read(tiny[model])
+    assert facts.activation == activation
+    assert not facts.edgetpu
+    assert facts.labels is None
+
+
+def test_an_edgetpu_file_is_recognised(data: Path) -> None:
+    facts = tflite_file.read(data / "coral" / "mobilenet_v1_0.25_128_quant_edgetpu.tflite")
+    assert facts.edgetpu
+    assert facts.custom_operators == ("edgetpu-custom-op",)
+    assert not tflite_file.read(data / "coral" / "mobilenet_v1_0.25_128_quant.tflite").edgetpu
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_a_damaged_file_is_read_or_refused_but_never_crashes(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    content = bytearray((FIXTURES / "softmax_uint8.tflite").read_bytes())
+    for position in data.draw(st.lists(st.integers(8, len(content) - 1), max_size=8)):
+        content[position] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / "model.tflite"
+    path.write_bytes(content[: data.draw(st.integers(8, len(content)))])
+    try:
+        facts = tflite_file.read(path)
+    except ModelError as error:
+        assert str(path) in str(error)
+    else:
+        assert isinstance(facts, tflite_file.TfliteFile)
