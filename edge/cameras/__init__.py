@@ -1,51 +1,69 @@
 """Cameras by name, imported when one is opened.
 
-A camera is a class with `name`, `live`, `ended` and two methods, see `Camera`. One row in `CAMERAS` and
-one line in tests/test_cameras.py make a new one.
+A camera is a class with `name`, `live`, `ended` and two methods, see `Camera`. One row in `CAMERAS`, its place
+in `_kind` and one line in tests/test_cameras.py make a new one.
 """
 
 from __future__ import annotations
 
-from typing import Optional, Protocol
+import importlib
+from pathlib import Path
+from typing import Any, Callable, Optional, Protocol, cast
 
 import msgspec
 
+from edge.errors import CameraError
 from edge.records import Frame
 
 CAMERAS = {
     "picamera": "edge.cameras.picamera:Picamera",
-    "opencv": "edge.cameras.opencv:OpenCv",
+    "device": "edge.cameras.opencv:Device",
+    "video": "edge.cameras.opencv:Video",
+    "stream": "edge.cameras.opencv:Stream",
     "directory": "edge.cameras.directory:Directory",
     "scene": "edge.cameras.scene:Scene",
 }
+CHOICES = (
+    "auto, picamera, scene, a V4L2 device (0 or /dev/video0), a video file, an rtsp:// or http:// address, "
+    "a folder of pictures or one picture"
+)
+_ADDRESSES = ("rtsp://", "rtsps://", "http://", "https://")
 
 
 class Camera(Protocol):
-    """A source of frames."""
+    """A source of frames. For one reader; `close` may come from another thread."""
 
-    name: str
-    """What a person would call it, with what was really got: "USB camera /dev/video0, 640x480 MJPG at 30 fps"."""
-    live: bool
-    """True: the newest frame wins and gaps in `sequence` count what was dropped. False: nothing is dropped."""
-    ended: bool
-    """True once the source has no more frames."""
+    @property
+    def name(self) -> str:
+        """What a person would call it, with what was really got: "USB camera /dev/video0, 640x480 MJPG at 30 fps"."""
+
+    @property
+    def live(self) -> bool:
+        """True: the newest frame wins and gaps in `sequence` count what was dropped. False: nothing is dropped."""
+
+    @property
+    def ended(self) -> bool:
+        """True once the source has no more frames, or was closed."""
 
     def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
         """The next frame (of a live camera: the newest), or None when none came in time or the source ended.
+
+        No frame is handed out twice, and its pixels belong to the caller. A source that is not live decodes
+        when it is read, and takes the time that this takes.
 
         Raises:
             CameraError: the camera is gone, or gave nothing for `CameraSettings.stall_s`.
         """
 
     def close(self) -> None:
-        """Let go of the device. Safe to call twice."""
+        """Let go of the device. Safe to call twice; returns within seconds even when the device is stuck."""
 
 
 class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which camera, and what is asked of it."""
 
     source: str = "auto"
-    """auto, picamera, scene, a V4L2 device (/dev/video0 or 0), a video file, an rtsp:// or http:// address, a folder."""
+    """auto, picamera, scene, a V4L2 device (0, /dev/video0), a video file, an rtsp:// or http:// address, pictures."""
     width_px: int = 640
     height_px: int = 480
     fps: float = 30.0
@@ -57,8 +75,89 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     realtime: bool = False
     """Play a video file at its own rate, as a live camera would; the newest frame wins."""
     isp_resize: bool = False
-    """Let the Pi's image processor make frames of just the size that the model needs."""
+    """Let the Pi's image processor make frames of just the size that the model needs; only with a CSI camera."""
     stall_s: float = 5.0
     """A live camera that gives nothing for so long is an error."""
     seed: int = 0
     """Of the scene's noise and motion."""
+
+
+def open_camera(
+    settings: CameraSettings,
+    isp_size_px: Optional[tuple[int, int]] = None,
+    on_skip: Optional[Callable[[str], None]] = None,
+) -> Camera:
+    """Open the camera that `settings.source` names.
+
+    Only "auto" chooses: a CSI camera, else the first V4L2 device that really gives a frame, else the drawn
+    scene; its `name` says which. Everything else works or fails.
+
+    Args:
+        settings: which camera, and what is asked of it.
+        isp_size_px: (height, width) that the model needs; used when `settings.isp_resize` is set.
+        on_skip: gets a sentence for each picture of a folder that cannot be read; without it, the log gets them.
+
+    Raises:
+        CameraError: no camera has that name, or it cannot be opened.
+    """
+    _check(settings)
+    if settings.isp_resize and isp_size_px is None:
+        raise CameraError("isp_resize needs the size of the model's input, and none was given.")
+    if settings.source == "auto":
+        return _choose(settings, isp_size_px)
+    kind = _kind(settings.source)
+    if kind == "picamera":
+        return _load(kind, settings, isp_size_px if settings.isp_resize else None)
+    if settings.isp_resize:
+        raise CameraError(f"isp_resize is for a CSI camera (picamera), and {settings.source!r} is none.")
+    return _load(kind, settings, on_skip) if kind == "directory" else _load(kind, settings)
+
+
+def _check(settings: CameraSettings) -> None:
+    for field in ("width_px", "height_px", "fps", "stall_s"):
+        if not getattr(settings, field) > 0:
+            raise CameraError(f"The camera's {field} is {getattr(settings, field)}: expected more than 0.")
+    if len(settings.fourcc) != 4 or not settings.fourcc.isascii():
+        raise CameraError(f"The camera's fourcc is {settings.fourcc!r}: expected four letters, such as MJPG or YUYV.")
+
+
+def _kind(source: str) -> str:
+    """The row of `CAMERAS` for a source."""
+    if source in ("picamera", "scene"):
+        return source
+    if source.isdecimal() or source.startswith("/dev/"):
+        return "device"
+    if source.lower().startswith(_ADDRESSES):
+        return "stream"
+    path = Path(source).expanduser()
+    if source and path.is_dir():
+        return "directory"
+    if source and path.exists():
+        from edge.images import SUFFIXES  # brings OpenCV, which `--help` must not wait for
+
+        return "directory" if path.suffix.lower() in SUFFIXES else "video"
+    raise CameraError(f"No camera {source!r} and no file or folder of that name: expected {CHOICES}.")
+
+
+def _choose(settings: CameraSettings, isp_size_px: Optional[tuple[int, int]]) -> Camera:
+    from edge.cameras import picamera, v4l2
+
+    if picamera.csi_cameras():
+        return _load("picamera", settings, isp_size_px if settings.isp_resize else None)
+    settings = msgspec.structs.replace(settings, isp_resize=False)
+    refusals = []
+    for path in v4l2.capture_devices():
+        try:
+            camera = _load("device", msgspec.structs.replace(settings, source=path))
+        except CameraError as error:
+            refusals.append(str(error))
+            continue
+        return camera
+    why = "no camera found" if not refusals else " ".join(refusals)
+    return _load("scene", settings, why)
+
+
+def _load(kind: str, *arguments: object) -> Camera:
+    module_name, _, class_name = CAMERAS[kind].partition(":")
+    opened: Any = getattr(importlib.import_module(module_name), class_name)(*arguments)
+    return cast(Camera, opened)

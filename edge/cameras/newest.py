@@ -1,0 +1,153 @@
+"""The newest-frame slot: a thread reads a blocking source and keeps only its last frame."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import NamedTuple, Optional, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import CameraError
+from edge.records import Frame
+
+_CLOSE_S = 2.0  # for a source to notice that it is closed; one that is stuck is left to its daemon thread
+
+
+class Shot(NamedTuple):
+    """What a source gives: a frame without its number."""
+
+    pixels: NDArray[np.uint8]
+    """Shape (height_px, width_px, 3), RGB; not touched again by the source."""
+    captured_ns: int
+    """On the monotonic clock."""
+    step: int = 1
+    """Frames of the source since the previous shot, this one included; more than 1 when it skipped some."""
+
+
+class Source(Protocol):
+    """What the slot's thread drives. Both methods are called on that thread only."""
+
+    def grab(self, closing: threading.Event) -> Optional[Shot]:
+        """Wait for the next frame; None when there are no more. A wait of its own ends when `closing` is set.
+
+        Raises:
+            CameraError: the source is gone.
+        """
+
+    def release(self) -> None:
+        """Let go of the device. Called once, after the last `grab`."""
+
+
+class NewestFrame:
+    """Holds the newest frame of a source until it is read."""
+
+    def __init__(self, source: Source, name: str, stall_s: float) -> None:
+        """Start the thread; `name` begins the sentences of errors."""
+        self.name = name
+        self._source = source
+        self._stall_s = stall_s
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        self._frame: Optional[Frame] = None
+        self._error: Optional[CameraError] = None
+        self._done = False
+        self._arrived_s = time.monotonic()
+        # A daemon: a driver that never returns must not keep the process alive.
+        self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """True when the source gave its last frame and it was read, or after `close`."""
+        with self._changed:
+            return self._closing.is_set() or (self._done and self._frame is None and self._error is None)
+
+    def read(self, timeout_s: float) -> Optional[Frame]:
+        """The newest frame that was not handed out yet; None when none came in time or the source ended.
+
+        Raises:
+            CameraError: the source failed, or gave nothing for `stall_s`.
+        """
+        with self._changed:
+            frame = self._wait(timeout_s)
+            self._frame = None
+            return frame
+
+    def wait_first(self) -> None:
+        """Wait for a frame, for `read` to take; when there is none, close.
+
+        Raises:
+            CameraError: the source failed, ended, or gave nothing for `stall_s`.
+        """
+        try:
+            with self._changed:
+                if self._wait(self._stall_s + 1.0) is None:
+                    raise CameraError(f"{self.name} gave no frame at all.")
+        except CameraError:
+            self.close()
+            raise
+
+    def _wait(self, timeout_s: float) -> Optional[Frame]:
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            if self._closing.is_set():
+                return None
+            if self._frame is not None:
+                return self._frame
+            if self._error is not None:
+                raise CameraError(str(self._error)) from self._error.__cause__
+            if self._done:
+                return None
+            now_s = time.monotonic()
+            stalled_s = self._arrived_s + self._stall_s
+            if now_s >= stalled_s:
+                raise CameraError(
+                    f"{self.name} gave no frame for {now_s - self._arrived_s:.1f} s: it is stuck or lost; "
+                    "check its cable and power, or open it again."
+                )
+            if now_s >= deadline_s:
+                return None
+            self._changed.wait(min(deadline_s, stalled_s) - now_s)
+
+    def close(self) -> None:
+        """Stop the thread and let it release the device; waits a bounded time."""
+        with self._changed:
+            self._closing.set()
+            self._frame = None
+            self._changed.notify_all()
+        self._thread.join(_CLOSE_S)
+
+    def _run(self) -> None:
+        try:
+            self._fill()
+        except CameraError as error:
+            self._end(error)
+        except Exception as error:  # whatever a driver's binding raises is told by the reader's thread
+            failure = CameraError(f"{self.name} failed: {type(error).__name__}: {' '.join(str(error).split())}.")
+            failure.__cause__ = error
+            self._end(failure)
+        finally:
+            self._source.release()
+
+    def _fill(self) -> None:
+        sequence = -1
+        while not self._closing.is_set():
+            shot = self._source.grab(self._closing)
+            if shot is None:
+                self._end(None)
+                return
+            sequence += shot.step
+            frame = Frame(shot.pixels, sequence, shot.captured_ns)
+            with self._changed:
+                if self._closing.is_set():
+                    return
+                self._frame = frame
+                self._arrived_s = time.monotonic()
+                self._changed.notify_all()
+
+    def _end(self, error: Optional[CameraError]) -> None:
+        with self._changed:
+            self._done, self._error = True, error
+            self._changed.notify_all()
