@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -114,6 +115,17 @@ def throttled_now(bits: int) -> tuple[str, ...]:
 def throttled_since_boot(bits: int) -> tuple[str, ...]:
     """What held the board back at some time since it started, in words."""
     return throttled_now(bits >> _SINCE_BOOT_SHIFT)
+
+
+def throttled_during(readings: Sequence[int]) -> tuple[str, ...]:
+    """What held the board back between the first reading and the last, in words.
+
+    Also what came and went between two readings: its bit since boot is set in the last and not in the first.
+    """
+    seen = (readings[-1] & ~readings[0]) >> _SINCE_BOOT_SHIFT
+    for bits in readings:
+        seen |= bits
+    return throttled_now(seen)
 
 
 def parse_throttled(text: str) -> Optional[int]:

@@ -1,0 +1,312 @@
+"""Latency under stated rules: load, first inference, warm-up and steady state apart, and a verdict."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import msgspec
+
+from edge import bundle as bundles
+from edge import device as devices
+from edge.classifier import Classifier
+from edge.errors import ConfigError, ModelError, RuntimeUnavailableError
+from edge.loading import BareOptions, open_model
+from edge.records import NS_PER_MS
+from edge.runtimes import AUTO_ORDER, RUNTIMES, open_runtime
+from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, summary
+
+# At least one warm-up run and half a second, one second and 50 runs of steady state, at most 150 seconds:
+# TensorFlow Lite `benchmark_model`'s defaults. 64 samples instead of 50, the least from which a p90 may be told.
+WARMUP_S = 0.5
+MINIMUM_S = 1.0
+MINIMUM_SAMPLES = minimum_samples(0.9)
+CAP_S = 150.0
+_POLL_S = 2.0  # between looks at the sensors; where they need a process, it runs between samples
+_OVERHEAD_RUNS = 2000
+_FRAME_PX = (480, 640)
+_NS_PER_S = 1_000_000_000
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """How the figures came about."""
+
+    warmup_runs: int
+    warmup_s: float
+    minimum_samples: int
+    minimum_s: float
+    """What was asked for, or `cap_s` where that is less."""
+    cap_s: float
+    overhead_us: float
+    """Median duration of an invocation that does nothing, timed in the same way; not subtracted."""
+    open_ms: float
+    """Reading and checking the model's files, and loading it a second time; not part of `load_ms`."""
+    frame_px: str
+    """Size of the generated picture from which the stages' input is made."""
+    stage_samples: int
+    """The stages are timed after the steady state, in frames that are classified whole."""
+    invoke_in_frames_p50_ms: float
+    """invoke() within those frames, where the other stages have used the caches."""
+    insufficient: dict[str, dict[str, str]]
+    """Why percentiles are null, for "invoke_ms" and "stages_ms"."""
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What a benchmark found."""
+
+    model: str
+    model_sha256: str
+    runtime: str
+    runtime_version: str
+    backend: str
+    threads: int
+    samples: int
+    seconds: float
+    """Length of the steady state."""
+    load_ms: float
+    """Making the interpreter and allocating its tensors, the file in the page cache, Python's imports done."""
+    first_ms: float
+    """The first invoke() after that."""
+    invoke_ms: Summary
+    """The interpreter's invoke() alone, one after the other."""
+    stages_ms: dict[str, Summary]
+    """Preprocess and postprocess of whole frames."""
+    device: dict[str, Any]
+    """The board before the run, and under "during" what its sensors said in the run."""
+    rules: Rules
+    valid: bool
+    why_invalid: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as one JSON object."""
+        return msgspec.to_builtins(self)  # type: ignore[no-any-return]
+
+
+class _Watch:
+    """What the sensors say in the course of a run."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen = [devices.read_live(root)]
+        self._next_ns = time.monotonic_ns() + int(_POLL_S * _NS_PER_S)
+
+    def due(self) -> bool:
+        return time.monotonic_ns() >= self._next_ns
+
+    def look(self) -> None:
+        self._seen.append(devices.read_live(self._root))
+        self._next_ns = time.monotonic_ns() + int(_POLL_S * _NS_PER_S)
+
+    def during(self) -> dict[str, Any]:
+        """Extremes of what was read, and the words of all throttling seen; sensors that are not there are left out."""
+        found: dict[str, Any] = {}
+        for name in ("temperature_c", "clock_mhz"):
+            values = [value for live in self._seen if (value := getattr(live, name)) is not None]
+            if values:
+                found[name] = {"min": min(values), "max": max(values)}
+        bits = [live.throttled for live in self._seen if live.throttled is not None]
+        if bits:
+            found["throttled"] = devices.throttled_during(bits)
+        return found
+
+
+def bench(
+    model: str,
+    *,
+    runtime: str = "auto",
+    threads: Optional[int] = None,
+    options: Optional[BareOptions] = None,
+    seconds: float = 10.0,
+    root: Path = devices.ROOT,
+) -> Result:
+    """Measure a model on a runtime.
+
+    Args:
+        model: a bundle's name or folder, or a .tflite file.
+        runtime: a runtime's name, or "auto".
+        threads: of the interpreter; None for the default.
+        options: what a bare file cannot tell.
+        seconds: least length of the steady state, more than 0; the whole takes half as long again.
+        root: where the sensors are found, see `edge.device.read`.
+
+    Raises:
+        ConfigError: `seconds` is not more than 0.
+        ModelError: the bundle fails its golden input.
+        EdgeError: what `edge.loading.open_model` raises.
+    """
+    if not seconds > 0:
+        raise ConfigError(f"A steady state of {seconds} seconds was asked for: expected more than 0.")
+    device = devices.read(root).as_json()
+    load_ns, first_ns = _first_use(model, runtime, threads, options)
+    opening_ns = time.monotonic_ns()
+    with Classifier(*open_model(model, runtime, threads, options)) as classifier:
+        open_ns = time.monotonic_ns() - opening_ns
+        frame = bundles.golden_picture(0, *_FRAME_PX)
+        classifier.classify(frame)  # the input that invoke() is timed with
+
+        warmup_ns: list[int] = []
+        warmup_s = _repeat(_timed(classifier.runtime.invoke, warmup_ns), WARMUP_S, 1)
+        watch = _Watch(root)
+        asked_s = min(seconds, CAP_S)
+        samples_ns: list[int] = []
+        steady_s = _repeat(_timed(classifier.runtime.invoke, samples_ns), asked_s, MINIMUM_SAMPLES, watch)
+        stages_ns = _stages(classifier, frame, asked_s / 2, watch)
+        watch.look()
+        during = watch.during()
+        overhead_ns: list[int] = []
+        null = _timed(_nothing, overhead_ns)
+        for _ in range(_OVERHEAD_RUNS):
+            null()
+        classifier.check_golden()
+        why_invalid = _why_invalid(len(samples_ns), steady_s, during)
+        stage_samples = len(stages_ns["invoke"])
+        return Result(
+            model=classifier.bundle.name,
+            model_sha256=classifier.bundle.sha256,
+            runtime=classifier.runtime.name,
+            runtime_version=classifier.runtime.version,
+            backend=classifier.runtime.backend,
+            threads=classifier.runtime.threads,
+            samples=len(samples_ns),
+            seconds=round(steady_s, 3),
+            load_ms=_ms(load_ns),
+            first_ms=_ms(first_ns),
+            invoke_ms=summary(samples_ns),
+            stages_ms={stage: summary(stages_ns[stage]) for stage in ("preprocess", "postprocess")},
+            device={**device, "during": during},
+            rules=Rules(
+                warmup_runs=len(warmup_ns),
+                warmup_s=round(warmup_s, 3),
+                minimum_samples=MINIMUM_SAMPLES,
+                minimum_s=asked_s,
+                cap_s=CAP_S,
+                overhead_us=nearest_rank(overhead_ns, 0.5) / 1000,
+                open_ms=_ms(open_ns),
+                frame_px=f"{_FRAME_PX[1]}x{_FRAME_PX[0]}",
+                stage_samples=stage_samples,
+                invoke_in_frames_p50_ms=_ms(nearest_rank(stages_ns["invoke"], 0.5)),
+                insufficient={"invoke_ms": insufficient(len(samples_ns)), "stages_ms": insufficient(stage_samples)},
+            ),
+            valid=not why_invalid,
+            why_invalid=why_invalid,
+        )
+
+
+def text_of(result: Result) -> str:
+    """The result for a person."""
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+    lines = [
+        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {threads})",
+        _device_line(result.device),
+        f"load {result.load_ms:.2f} ms, first inference {result.first_ms:.2f} ms, then {result.samples} samples "
+        f"in {result.seconds:.1f} s",
+        f"{'ms':12s}{'mean':>10s}{'p50':>10s}{'p90':>10s}{'p99':>10s}",
+    ]
+    for stage, told in {"invoke": result.invoke_ms, **result.stages_ms}.items():
+        cells = (told.mean, told.p50, told.p90, told.p99)
+        lines.append(f"{stage:12s}" + "".join("         -" if cell is None else f"{cell:10.3f}" for cell in cells))
+    for what, reasons in result.rules.insufficient.items():
+        shown = [f"{name} {reason}" for name, reason in reasons.items() if name in ("p50", "p90", "p99")]
+        lines += [f"{what}: {', '.join(shown)}"] if shown else []
+    lines.append("valid" if result.valid else "INVALID: " + "; ".join(result.why_invalid))
+    return "\n".join(lines)
+
+
+def _device_line(device: dict[str, Any]) -> str:
+    during = device.get("during", {})
+    parts = [device.get("model") or device.get("cpu"), device.get("machine"), device.get("os")]
+    parts.append(f"governor {device['governor']}" if "governor" in device else None)
+    for name, unit in (("clock_mhz", "MHz"), ("temperature_c", "°C")):
+        if name in during:
+            parts.append(f"{during[name]['min']:.0f} to {during[name]['max']:.0f} {unit}")
+    return ", ".join(part for part in parts if part)
+
+
+def _first_use(model: str, runtime: str, threads: Optional[int], options: Optional[BareOptions]) -> tuple[int, int]:
+    """Nanoseconds of loading a model and of its first invoke(), before anything has warmed the process up."""
+    path = bundles.locate(model)
+    if path.is_dir():
+        path /= bundles.read_contract(path).file
+    _import_runtime(runtime)
+    loading_ns = time.monotonic_ns()
+    try:
+        opened = open_runtime(runtime, path, threads)
+    except ModelError:
+        open_model(model, runtime, threads, options)  # knows more of what is wrong with a model, and says so
+        raise
+    invoking_ns = time.monotonic_ns()
+    opened.invoke()
+    done_ns = time.monotonic_ns()
+    opened.close()
+    return invoking_ns - loading_ns, done_ns - invoking_ns
+
+
+def _import_runtime(name: str) -> None:
+    """Import the runtime's package, so that Python's import is not taken for the model's load."""
+    for candidate in AUTO_ORDER if name == "auto" else (name,) if name in RUNTIMES else ():
+        module, _, runtime = RUNTIMES[candidate].partition(":")
+        try:
+            getattr(importlib.import_module(module), runtime).require()
+        except RuntimeUnavailableError:
+            continue
+        return
+
+
+def _timed(run: Callable[[], None], samples_ns: list[int]) -> Callable[[], None]:
+    """A step that runs `run` once and appends how long it took."""
+    clock_ns = time.monotonic_ns
+
+    def step() -> None:
+        begin_ns = clock_ns()
+        run()
+        samples_ns.append(clock_ns() - begin_ns)
+
+    return step
+
+
+def _nothing() -> None:
+    pass
+
+
+def _repeat(step: Callable[[], None], seconds: float, least: int, watch: Optional[_Watch] = None) -> float:
+    """Repeat a step at least `least` times and `seconds` long, at most `CAP_S`; the seconds it took."""
+    started_ns = time.monotonic_ns()
+    enough_ns, cap_ns = started_ns + int(seconds * _NS_PER_S), started_ns + int(CAP_S * _NS_PER_S)
+    runs = 0
+    while (now_ns := time.monotonic_ns()) < enough_ns or (runs < least and now_ns < cap_ns):
+        step()
+        runs += 1
+        if watch and watch.due():
+            watch.look()
+    return (time.monotonic_ns() - started_ns) / _NS_PER_S
+
+
+def _stages(classifier: Classifier, frame: Any, seconds: float, watch: _Watch) -> dict[str, list[int]]:
+    """Nanoseconds of each stage of frames that are classified whole."""
+    samples_ns: dict[str, list[int]] = {"preprocess": [], "invoke": [], "postprocess": []}
+
+    def step() -> None:
+        timings = classifier.classify(frame).timings
+        samples_ns["preprocess"].append(timings.preprocess_ns)
+        samples_ns["invoke"].append(timings.invoke_ns)
+        samples_ns["postprocess"].append(timings.postprocess_ns)
+
+    _repeat(step, seconds, MINIMUM_SAMPLES, watch)
+    return samples_ns
+
+
+def _why_invalid(samples: int, steady_s: float, during: dict[str, Any]) -> tuple[str, ...]:
+    reasons = []
+    if samples < MINIMUM_SAMPLES or steady_s < MINIMUM_S:
+        reasons.append(
+            f"too short: {samples} samples in {steady_s:.2f} s, expected at least {MINIMUM_SAMPLES} in {MINIMUM_S:g} s"
+        )
+    if during.get("throttled"):
+        reasons.append(f"the board was held back during the run: {', '.join(during['throttled'])}")
+    return tuple(reasons)
+
+
+def _ms(value_ns: int) -> float:
+    return round(value_ns / NS_PER_MS, 3)
