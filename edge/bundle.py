@@ -215,7 +215,9 @@ class Listing(msgspec.Struct, frozen=True):
         if self.size_bytes is None:
             return f"{self.name}  unusable: {self.problem}"
         accuracy = "accuracy not measured" if self.top1 is None else f"top-1 {self.top1:.3f} on {self.accuracy_data}"
-        state = f"sha256 {(self.sha256 or '')[:12]} as promised" if self.problem is None else f"unusable: {self.problem}"
+        state = (
+            f"sha256 {(self.sha256 or '')[:12]} as promised" if self.problem is None else f"unusable: {self.problem}"
+        )
         return f"{self.name}  {self.size_bytes / 1e6:.1f} MB, {self.input}, {accuracy}; {state}"
 
 

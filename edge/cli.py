@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-class _Numbers(click.ParamType):
+class _Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
     """One number, or three separated by commas for R, G and B."""
 
     name = "number[,number,number]"
@@ -43,7 +43,9 @@ def _options(*decorators: Callable[[_Function], _Function]) -> Callable[[_Functi
 
 
 _model_options = _options(
-    click.option("--model", metavar="MODEL", help="A bundle's name or folder, or a .tflite. [shipped EfficientNet-Lite0]"),
+    click.option(
+        "--model", metavar="MODEL", help="A bundle's name or folder, or a .tflite. [shipped EfficientNet-Lite0]"
+    ),
     click.option("--runtime", metavar="NAME", help="auto, litert or tflite. [auto]"),
     click.option("--threads", type=click.IntRange(1), help="Inference threads. [processors, at most 4]"),
     click.option("--labels", metavar="FILE", help="Bare .tflite: its label file."),
@@ -52,8 +54,12 @@ _model_options = _options(
     click.option("--std", type=_Numbers(), help="Bare .tflite: see --mean."),
     click.option("--resize", type=click.Choice(["crop", "letterbox", "squash"]), help="Bare .tflite. [crop]"),
     click.option("--crop-fraction", type=float, help="Bare .tflite: side of the centre crop. [1]"),
-    click.option("--interpolation", type=click.Choice(["bilinear", "bicubic", "area"]), help="Bare .tflite. [bilinear]"),
-    click.option("--activation", type=click.Choice(["softmax", "sigmoid", "logits"]), help="Bare .tflite: what it puts out."),
+    click.option(
+        "--interpolation", type=click.Choice(["bilinear", "bicubic", "area"]), help="Bare .tflite. [bilinear]"
+    ),
+    click.option(
+        "--activation", type=click.Choice(["softmax", "sigmoid", "logits"]), help="Bare .tflite: what it puts out."
+    ),
 )
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
@@ -62,7 +68,7 @@ _BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "inte
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edge")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def cli(debug: bool) -> None:  # noqa: ARG001 - read by main()
+def cli(debug: bool) -> None:
     """Classify pictures and live cameras with quantized TensorFlow Lite models."""
 
 
@@ -78,7 +84,7 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
     from edge.images import read_rgb
 
     failed = False
-    with _open(_settings(options), top) as classifier:
+    with _open(_configured(None, options), top) as classifier:
         for image in images:
             try:
                 record = classifier.classify(read_rgb(Path(image)))
@@ -100,7 +106,9 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
 
 @cli.command()
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Configuration (YAML).")
-@click.option("--camera", metavar="CAMERA", help="auto, picamera, scene, a device, a video, an address, a folder. [auto]")
+@click.option(
+    "--camera", metavar="CAMERA", help="auto, picamera, scene, a device, a video, an address, a folder. [auto]"
+)
 @click.option("--frames", type=click.IntRange(1), help="End after so many frames.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
 @click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Classify at most so many frames a second.")
@@ -109,17 +117,22 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
 @click.option("--isp-resize/--no-isp-resize", default=None, help="Let the Pi's image processor resize (picamera).")
 @_model_options
 @_json_option
-def run(config_path: Optional[Path], frames: Optional[int], seconds: Optional[float], as_json: bool, **options: Any) -> None:
+def run(
+    config_path: Optional[Path], frames: Optional[int], seconds: Optional[float], as_json: bool, **options: Any
+) -> None:
     """Classify live frames until Ctrl-C, a limit, or the end of the source."""
     if frames and seconds:
         raise click.UsageError("--frames and --seconds exclude each other.")
+    import logging
+
     from edge import daemon, sinks
     from edge.cameras import open_camera
     from edge.tensors import native_size_px
 
+    logging.basicConfig(format="Warning: %(message)s")
     config = _configured(config_path, options)
     with daemon.stop_on_signals() as stop, _open(config, config.model.top) as classifier:
-        camera = open_camera(config.camera, native_size_px(classifier.input), on_skip=_warn)
+        camera = open_camera(config.camera, native_size_px(classifier.input))
         try:
             click.echo(f"camera: {camera.name}", err=as_json)
             click.echo(f"model:  {_describe(classifier)}", err=as_json)
@@ -130,6 +143,57 @@ def run(config_path: Optional[Path], frames: Optional[int], seconds: Optional[fl
             click.echo(_summary(totals), err=as_json)
         finally:
             camera.close()
+
+
+@cli.command()
+@_model_options
+@click.option("--map", "map_file", type=click.Path(path_type=Path), metavar="FILE", help="Lines `folder: label`.")
+@click.option("--index-prefix", is_flag=True, help="Folders begin with their class index, as in 003_tiger_shark.")
+@_json_option
+@click.argument("folder", type=click.Path(path_type=Path))
+def evaluate(folder: Path, map_file: Optional[Path], index_prefix: bool, as_json: bool, **options: Any) -> None:
+    """Measure accuracy on a folder of pictures in folders named after their class."""
+    import msgspec
+    from tqdm import tqdm
+
+    from edge import evaluate as evaluation
+    from edge.cameras import CameraSettings, open_camera
+    from edge.cameras.directory import find_pictures
+
+    with _open(_configured(None, options), evaluation.TOP) as classifier:
+        truth = evaluation.truth_of(
+            folder,
+            classifier.bundle.labels,
+            map_file=map_file,
+            index_prefix=index_prefix,
+            background_offset=classifier.output.background_offset,
+        )
+        camera = open_camera(CameraSettings(source=str(folder)))
+        total = len(find_pictures(folder))
+        with tqdm(total=total, unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
+            result = evaluation.evaluate(classifier, camera, truth, lambda _done: bar.update())
+    click.echo(msgspec.json.encode(result.as_json()) if as_json else evaluation.text_of(result))
+
+
+@cli.command()
+@_model_options
+@click.option("--seconds", type=click.FloatRange(0, 150, min_open=True), default=10.0, show_default=True)
+@_json_option
+def bench(seconds: float, as_json: bool, **options: Any) -> None:
+    """Measure latency on this machine: load, first inference, warm-up and steady state apart."""
+    import msgspec
+
+    from edge import bench as benches
+
+    config = _configured(None, options)
+    result = benches.bench(
+        config.model.path,
+        runtime=config.runtime.name,
+        threads=config.runtime.threads,
+        seconds=seconds,
+        options=config.model.bare,
+    )
+    click.echo(msgspec.json.encode(result.as_json()) if as_json else benches.text_of(result))
 
 
 @cli.command()
@@ -148,10 +212,6 @@ def models(as_json: bool) -> None:
         click.echo(f"No bundles in {', '.join(str(folder) for folder in bundles.folders())}.")
     for row in rows:
         click.echo(row.as_text())
-
-
-def _settings(options: dict[str, Any]) -> Config:
-    return _configured(None, options)
 
 
 def _configured(path: Optional[Path], options: dict[str, Any]) -> Config:
@@ -204,10 +264,6 @@ def _summary(totals: Any) -> str:
     if totals.with_truth:
         text += f"; truth known for {totals.with_truth}, top-1 right in {totals.right}"
     return text + "."
-
-
-def _warn(sentence: str) -> None:
-    click.echo(f"Warning: {sentence}", err=True)
 
 
 def _complain(error: BaseException) -> None:

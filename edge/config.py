@@ -67,7 +67,7 @@ def read(path: Path) -> Config:
 
 
 def _explain(message: str) -> str:
-    """msgspec's words with the key's path first, and the nearest key for an unknown one."""
+    """Msgspec's words with the key's path first, and the nearest key for an unknown one."""
     found = re.fullmatch(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", message, re.DOTALL)
     assert found  # the pattern matches any text
     what, path = found["what"], found["path"] or ""

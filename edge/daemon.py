@@ -69,9 +69,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, before[number])
 
 
-def run(
-    camera: Camera, classifier: Classifier, sinks: Sequence[Sink], limits: Limits, stop: threading.Event
-) -> Totals:
+def run(camera: Camera, classifier: Classifier, sinks: Sequence[Sink], limits: Limits, stop: threading.Event) -> Totals:
     """Classify until a limit, the end of the source or `stop`.
 
     A live camera is read as frames are wanted, so that each is the newest; any other is read and prepared

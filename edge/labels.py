@@ -39,9 +39,11 @@ def parse(text: str, source: str) -> tuple[str, ...]:
         raise LabelError(f"{source} is not a label file: expected UTF-8 text, one class name a line.")
     for number, line in enumerate(lines, start=1):
         if not line:
-            raise LabelError(f"{source} line {number} is empty: expected a class name, as an empty line shifts all after it.")
+            raise LabelError(
+                f"{source} line {number} is empty: expected a class name, as an empty line shifts all after it."
+            )
     matches = [_NUMBERED.fullmatch(line) for line in lines]
-    if not (matches[0] and int(matches[0][1]) == 0 or _all_distinct(matches)):
+    if not ((matches[0] and int(matches[0][1]) == 0) or _all_distinct(matches)):
         return tuple(lines)
     names: dict[int, str] = {}
     for number, (line, match) in enumerate(zip(lines, matches), start=1):

@@ -105,10 +105,12 @@ def _check_shape(path: Path, runtime: Runtime) -> None:
     given = inputs[0]
     if len(inputs) != 1 or len(given.shape) != 4 or given.shape[0] != 1 or given.shape[3] != 3 or min(given.shape) < 1:
         shapes = ", ".join(f"{detail.name} {list(detail.shape)}" for detail in inputs)
-        raise ModelError(f"{path} takes no RGB image: its input is {shapes}, expected one of shape [1, height, width, 3].")
+        raise ModelError(
+            f"{path} takes no RGB image: its input is {shapes}, expected one of shape [1, height, width, 3]."
+        )
     if given.shape[1] < 8 or given.shape[2] < 8:
         raise ModelError(
-            f"{path} has no fixed input size: its input is {list(given.shape)}; convert it with a fixed height and width."
+            f"{path} has no fixed input size ({list(given.shape)}): convert it with a fixed height and width."
         )
     shape = outputs[0].shape
     if sum(size != 1 for size in shape) > 1 or max(shape, default=0) < 2:

@@ -1,9 +1,12 @@
-"""Pixels to input tensor, output tensor to scores. Pure: the device classifies and the host calibrates with this code."""
+"""Pixels to input tensor, output tensor to scores.
+
+Pure, and the only such code: the device classifies with it, and the host calibrates and verifies with it.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple, Optional
+from typing import Any, Literal, NamedTuple, Optional
 
 import cv2
 import msgspec
@@ -13,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 from edge.errors import ImageError, ModelError
 from edge.records import Prediction
 
+Array = NDArray[Any]
 Resize = Literal["crop", "letterbox", "squash"]
 Interpolation = Literal["bilinear", "bicubic", "area"]
 Activation = Literal["softmax", "sigmoid", "logits"]
@@ -64,23 +68,23 @@ class Box(NamedTuple):
     width: int
 
 
-def quantize(values: NDArray[np.floating], dtype: DTypeLike, scale: float, zero_point: int) -> NDArray[np.generic]:
-    """q = clip(round(values / scale) + zero_point), ties to even.
+def quantize(values: NDArray[np.floating], dtype: DTypeLike, scale: float, zero_point: int) -> Array:
+    """Q = clip(round(values / scale) + zero_point), ties to even.
 
     Formula: TensorFlow Lite 8-bit quantization specification.
     """
     limits = np.iinfo(np.dtype(dtype))
     steps = np.rint(np.asarray(values, np.float64) / scale) + zero_point
-    return np.clip(steps, limits.min, limits.max).astype(dtype)
+    tensor: Array = np.clip(steps, limits.min, limits.max).astype(dtype)
+    return tensor
 
 
-def dequantize(
-    values: NDArray[np.generic], scale: Optional[float], zero_point: Optional[int]
-) -> NDArray[np.float32]:
-    """real = (q - zero_point) * scale, as float32; float values pass through when scale is None."""
+def dequantize(values: Array, scale: Optional[float], zero_point: Optional[int]) -> NDArray[np.float32]:
+    """Real = (q - zero_point) * scale, as float32; float values pass through when scale is None."""
     if scale is None:
         return values.astype(np.float32)
-    return (values.astype(np.float32) - np.float32(zero_point or 0)) * np.float32(scale)
+    real: NDArray[np.float32] = (values.astype(np.float32) - np.float32(zero_point or 0)) * np.float32(scale)
+    return real
 
 
 def source_box(height_px: int, width_px: int, spec: InputSpec) -> Box:
@@ -105,15 +109,15 @@ def target_box(height_px: int, width_px: int, spec: InputSpec) -> Box:
 
 
 def native_size_px(spec: InputSpec) -> tuple[int, int]:
-    """Height and width of the frame that only needs cropping, no resizing: for cameras that can resize by themselves."""
+    """Height and width of the frame that needs cropping only: for cameras that can resize by themselves."""
     fraction = spec.crop_fraction if spec.resize == "crop" else 1.0
     return math.ceil(spec.height_px / fraction), math.ceil(spec.width_px / fraction)
 
 
-def pixel_table(spec: InputSpec) -> Optional[NDArray[np.generic]]:
+def pixel_table(spec: InputSpec) -> Optional[Array]:
     """Tensor value of each of the 256 pixel values, shape (1, 256, 1 or 3); None when it is the pixel itself."""
     pixels = np.arange(256, dtype=np.float64)[:, None]
-    real = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
+    real: Array = (pixels - np.asarray(spec.mean)) / np.asarray(spec.std)
     if spec.scale is None or spec.zero_point is None:
         return real.astype(np.float32)[None]
     table = quantize(real, spec.dtype, spec.scale, spec.zero_point)
@@ -131,7 +135,7 @@ class Preprocessor:
         self._interpolation = _INTERPOLATIONS[spec.interpolation]
         self._scratch: NDArray[np.uint8] = np.empty((spec.height_px, spec.width_px, 3), np.uint8)
 
-    def fill(self, pixels: NDArray[np.uint8], tensor: NDArray[np.generic]) -> None:
+    def fill(self, pixels: NDArray[np.uint8], tensor: Array) -> None:
         """Crop, resize and quantize a frame into an input tensor.
 
         Args:
@@ -153,7 +157,7 @@ class Preprocessor:
         if self._table is not None:
             _write(cv2.LUT(picture, self._table, dst=target), target)
 
-    def _resize(self, pixels: NDArray[np.uint8], picture: NDArray[np.generic]) -> None:
+    def _resize(self, pixels: NDArray[np.uint8], picture: Array) -> None:
         height, width = pixels.shape[:2]
         source, target = source_box(height, width, self.spec), target_box(height, width, self.spec)
         part = pixels[source.top : source.top + source.height, source.left : source.left + source.width]
@@ -169,13 +173,13 @@ class Preprocessor:
         _write(cv2.resize(part, size, dst=inner, interpolation=self._interpolation), inner)
 
 
-def _write(result: NDArray[np.generic], target: NDArray[np.generic]) -> None:
+def _write(result: Array, target: Array) -> None:
     """OpenCV writes into `dst` where it can; where it made an array of its own, copy."""
     if not np.may_share_memory(result, target):
         target[...] = result
 
 
-def scores(output: NDArray[np.generic], spec: OutputSpec) -> NDArray[np.float32]:
+def scores(output: Array, spec: OutputSpec) -> NDArray[np.float32]:
     """Class scores in [0, 1], shape (classes,), float32, from an output tensor of any shape with that size.
 
     Raises:
@@ -183,14 +187,14 @@ def scores(output: NDArray[np.generic], spec: OutputSpec) -> NDArray[np.float32]
     """
     real = dequantize(output.reshape(-1), spec.scale, spec.zero_point)
     if spec.scale is None and not np.isfinite(real).all():
-        raise ModelError("The model's output holds values that are not finite numbers: the file or its input is damaged.")
+        raise ModelError("The model puts out values that are not finite numbers: the file is damaged.")
     if spec.activation == "logits":
         real = np.exp(real - real.max())
         real /= real.sum()
     return real
 
 
-def top(output: NDArray[np.generic], spec: OutputSpec, labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:
+def top(output: Array, spec: OutputSpec, labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:
     """The `count` highest classes, highest first; ties go to the lowest index."""
     values = scores(output, spec)
     if count < values.size:

@@ -1,4 +1,4 @@
-"""What a .tflite file says about itself, read straight from its FlatBuffer: no runtime needed, well under a millisecond.
+"""What a .tflite file says about itself, read straight from its FlatBuffer without a runtime.
 
 Field numbers are those of TensorFlow Lite's schema.fbs (Model, SubGraph, Operator) and of TFLite
 Support's metadata_schema.fbs (ModelMetadata, NormalizationOptions).
@@ -112,9 +112,7 @@ class _Table:
         if not position:
             return []
         offsets = struct.iter_unpack("<I", _vector_bytes(self._buffer, position, 4))
-        return [
-            _Table(self._buffer, position + 4 + 4 * index + offset) for index, (offset,) in enumerate(offsets)
-        ]
+        return [_Table(self._buffer, position + 4 + 4 * index + offset) for index, (offset,) in enumerate(offsets)]
 
 
 def _u16(buffer: _Buffer, position: int) -> int:

@@ -19,7 +19,9 @@ def test_an_empty_file_is_all_defaults(tmp_path: Path) -> None:
 
 
 def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
-    found = read(tmp_path, "camera: {source: scene, fps: 5}\nruntime: {threads: 2}\nmodel: {bare: {mean: [0], std: [255]}}\n")
+    found = read(
+        tmp_path, "camera: {source: scene, fps: 5}\nruntime: {threads: 2}\nmodel: {bare: {mean: [0], std: [255]}}\n"
+    )
     assert (found.camera.source, found.camera.fps, found.camera.width_px) == ("scene", 5.0, 640)
     assert found.runtime.threads == 2
     assert found.model.bare.std == (255.0,)

@@ -99,7 +99,9 @@ def test_what_is_no_picture(tmp_path: Path, content: bytes | None, sentence: str
 
 @pytest.mark.parametrize("kept", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])
-def test_a_truncated_picture_is_refused(tmp_path: Path, photos: dict[str, np.ndarray], suffix: str, kept: float) -> None:
+def test_a_truncated_picture_is_refused(
+    tmp_path: Path, photos: dict[str, np.ndarray], suffix: str, kept: float
+) -> None:
     path = tmp_path / f"cut{suffix}"
     thumbnail = Image.Exif()
     thumbnail[0x010E] = "\xff\xd9"

@@ -112,7 +112,12 @@ for name in {names!r}:
 
 @pytest.mark.parametrize(
     ("entry", "arguments"),
-    [("edge.cli", ["--help"]), ("edge.cli", ["--version"]), ("edge.cli", ["run", "--help"]), ("deploy.cli", ["--help"])],
+    [
+        ("edge.cli", ["--help"]),
+        ("edge.cli", ["--version"]),
+        ("edge.cli", ["run", "--help"]),
+        ("deploy.cli", ["--help"]),
+    ],
 )
 def test_help_and_version_need_nothing_heavy(entry: str, arguments: list[str]) -> None:
     heavy = ("numpy", "cv2", "yaml", "msgspec", "ai_edge_litert", "tflite_runtime", "tensorflow", "keras")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,5 @@ def test_a_damaged_file_is_read_or_refused_but_never_crashes(
         content[position] = data.draw(st.integers(0, 255))
     path = tmp_path_factory.mktemp("damaged") / "model.tflite"
     path.write_bytes(content[: data.draw(st.integers(8, len(content)))])
-    try:
-        facts = tflite_file.read(path)
-    except ModelError as error:
-        assert str(path) in str(error)
-    else:
-        assert isinstance(facts, tflite_file.TfliteFile)
+    with contextlib.suppress(ModelError):
+        assert isinstance(tflite_file.read(path), tflite_file.TfliteFile)

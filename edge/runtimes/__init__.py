@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
-from typing import Any, Optional, Protocol, cast
+from typing import Any, Callable, Optional, Protocol, cast
 
 import msgspec
 
@@ -87,8 +87,8 @@ def open_runtime(name: str, model: Path, threads: Optional[int] = None) -> Runti
     )
 
 
-def _load(name: str) -> Any:
+def _load(name: str) -> Callable[[Path, int], Runtime]:
     module_name, _, class_name = RUNTIMES[name].partition(":")
     runtime = getattr(importlib.import_module(module_name), class_name)
     runtime.require()
-    return cast(Any, runtime)
+    return cast(Callable[[Path, int], Runtime], runtime)

@@ -1,0 +1,147 @@
+"""The loop, with a real model and small sources that do what cameras do."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any, Optional
+
+import numpy as np
+import pytest
+
+from edge import Classifier, Frame, Record, daemon
+from edge.ahead import ReadAhead
+from edge.errors import CameraError, ImageError
+from edge.loading import BareOptions
+
+COLOURS = ((230, 20, 20), (20, 230, 20), (20, 20, 230))
+NAMES = ("red", "green", "blue")
+
+
+class Source:
+    """Red, green and blue frames in turn."""
+
+    name = "test source"
+
+    def __init__(self, count: int, live: bool = False, step: int = 1, fail_at: Optional[int] = None) -> None:
+        self.live = live
+        self.ended = False
+        self.reads = 0
+        self._count, self._step, self._fail_at = count, step, fail_at
+
+    def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
+        if self.reads == self._fail_at:
+            raise CameraError("the cable fell out")
+        if self.reads == self._count:
+            self.ended = True
+            return None
+        number = self.reads
+        self.reads += 1
+        pixels = np.full((30, 30, 3), COLOURS[number % 3], np.uint8)
+        return Frame(pixels, number * self._step, time.monotonic_ns(), NAMES[number % 3])
+
+    def close(self) -> None:
+        self.ended = True
+
+
+class Silent(Source):
+    """A live camera that gives nothing."""
+
+    def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
+        time.sleep(timeout_s)
+        return None
+
+
+class Kept:
+    """Keeps the records."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def colours(tiny: Any) -> Any:
+    with Classifier.open(str(tiny["softmax_uint8"]), options=BareOptions(labels=str(tiny.labels))) as opened:
+        yield opened
+
+
+def run(source: Any, classifier: Classifier, **limits: Any) -> tuple[daemon.Totals, list[Record]]:
+    kept = Kept()
+    totals = daemon.run(source, classifier, [kept], daemon.Limits(**limits), threading.Event())
+    return totals, kept.records
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_every_frame_is_answered_in_order_and_by_its_own_pixels(colours: Classifier, live: bool) -> None:
+    totals, records = run(Source(100, live), colours)
+    assert [record.sequence for record in records] == list(range(100))
+    assert [record.predictions[0].label for record in records] == [NAMES[number % 3] for number in range(100)]
+    assert (totals.frames, totals.dropped, totals.with_truth, totals.right) == (100, 0, 100, 100)
+
+
+def test_gaps_in_the_sequence_are_drops(colours: Classifier) -> None:
+    totals, records = run(Source(5, live=True, step=4), colours)
+    assert [record.dropped for record in records] == [0, 3, 3, 3, 3]
+    assert totals.dropped == 12
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_number_of_frames_is_kept(colours: Classifier, live: bool) -> None:
+    assert run(Source(50, live), colours, frames=7)[0].frames == 7
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_lost_camera_is_raised_after_the_frames_before_it(colours: Classifier, live: bool) -> None:
+    kept = Kept()
+    with pytest.raises(CameraError, match="cable fell out"):
+        daemon.run(Source(50, live, fail_at=10), colours, [kept], daemon.Limits(), threading.Event())
+    assert len(kept.records) == 10
+
+
+def test_a_bad_frame_is_raised_from_the_reading_thread(colours: Classifier) -> None:
+    class Grey(Source):
+        def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
+            return Frame(np.zeros((30, 30), np.uint8), 0, 0)
+
+    with pytest.raises(ImageError, match="expected uint8 RGB"):
+        run(Grey(5), colours)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_stop_request_ends_a_run_that_gets_no_frames(colours: Classifier, live: bool) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    totals = daemon.run(Silent(1, live), colours, [], daemon.Limits(), stop)
+    assert totals.frames == 0
+
+
+def test_stages_add_up_to_the_age(colours: Classifier) -> None:
+    for record in run(Source(20), colours)[1]:
+        timings = record.timings
+        parts = (timings.wait_ns, timings.preprocess_ns, timings.invoke_ns, timings.postprocess_ns)
+        assert sum(parts) == timings.age_ns
+        assert min(parts) >= 0
+
+
+def test_reading_ahead_ends_with_its_consumer(colours: Classifier) -> None:
+    source = Source(1000)
+    ahead = ReadAhead(source, colours.input)
+    assert ahead.read() is not None
+    ahead.close()
+    assert source.reads < 10
+    assert "read-ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_signals_are_caught_once_and_given_back() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with daemon.stop_on_signals() as stop:
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.wait(1)
+    assert signal.getsignal(signal.SIGTERM) is before
