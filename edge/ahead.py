@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge.cameras import Camera
 from edge.classifier import Prepared
+from edge.records import Frame
 from edge.tensors import InputSpec, Preprocessor
 
 _TENSORS = 3  # one with the consumer, one ready, one being filled
@@ -29,6 +30,7 @@ class ReadAhead:
         self._free: queue.SimpleQueue[Optional[NDArray[np.generic]]] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Union[Prepared, BaseException, None]] = queue.SimpleQueue()
         self._held: Optional[NDArray[np.generic]] = None
+        self._closing = False
         self.ended = False
         for _ in range(_TENSORS):
             self._free.put(np.empty((1, spec.height_px, spec.width_px, 3), spec.dtype))
@@ -60,20 +62,24 @@ class ReadAhead:
 
     def close(self) -> None:
         """End the thread. The camera stays open."""
+        self._closing = True
         self._free.put(None)
         self._thread.join(timeout=2.0)
 
     def _fill(self) -> None:
         try:
-            while (tensor := self._free.get()) is not None:
-                frame = self._camera.read()
-                while frame is None and not self._camera.ended:
-                    frame = self._camera.read()
-                if frame is None:
-                    self._ready.put(None)
-                    return
+            while (tensor := self._free.get()) is not None and (frame := self._next()) is not None:
                 started_ns = time.monotonic_ns()
                 self._preprocessor.fill(frame.pixels, tensor)
                 self._ready.put(Prepared(frame, tensor, time.monotonic_ns() - started_ns))
+            self._ready.put(None)
         except BaseException as error:
             self._ready.put(error)
+
+    def _next(self) -> Optional[Frame]:
+        """The camera's next frame; None at its end or when closing."""
+        while not self._closing:
+            frame = self._camera.read()
+            if frame is not None or self._camera.ended:
+                return frame
+        return None
