@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge import labels as label_files
 from edge import tflite_file
 from edge.errors import LabelError, ModelError
+from edge.resources import shipped
 from edge.tensors import InputSpec, OutputSpec
 
 CONTRACT_FILE = "model.yaml"
@@ -90,12 +91,8 @@ class Bundle(msgspec.Struct, frozen=True):
 
 def folders() -> list[Path]:
     """Where bundles are looked for: $EDGE_MODELS (folders separated by ':'), then those that ship."""
-    package = Path(__file__).resolve().parent
-    shipped = package / "models"  # in an installed wheel
-    if not shipped.is_dir():
-        shipped = package.parent / "models"  # in a checkout
     extra = [Path(part) for part in os.environ.get("EDGE_MODELS", "").split(os.pathsep) if part]
-    return [*extra, shipped]
+    return [*extra, shipped("models")]
 
 
 def found() -> Iterator[Path]:

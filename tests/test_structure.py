@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
-    {"edge", "edge.errors"},
+    {"edge", "edge.errors", "edge.resources"},
     {"edge.records"},
     {"edge.images", "edge.labels", "edge.stats", "edge.tensors", "edge.tflite_file"},
     {"edge.bundle", "edge.cameras", "edge.device", "edge.runtimes"},
