@@ -7,6 +7,7 @@ in `_kind` and one line in tests/test_cameras.py make a new one.
 from __future__ import annotations
 
 import importlib
+import logging
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, cast
 
@@ -142,19 +143,26 @@ def _kind(source: str) -> str:
 def _choose(settings: CameraSettings, isp_size_px: Optional[tuple[int, int]]) -> Camera:
     from edge.cameras import picamera, v4l2
 
-    if picamera.csi_cameras():
-        return _load("picamera", settings, isp_size_px if settings.isp_resize else None)
+    why = "no camera found"
+    if picamera.installed():
+        try:
+            if picamera.csi_cameras():
+                return _load("picamera", settings, isp_size_px if settings.isp_resize else None)
+        except CameraError as error:
+            why = _pass_over(error)
     settings = msgspec.structs.replace(settings, isp_resize=False)
-    refusals = []
     for path in v4l2.capture_devices():
         try:
-            camera = _load("device", msgspec.structs.replace(settings, source=path))
-        except CameraError as error:
-            refusals.append(str(error))
-            continue
-        return camera
-    why = "no camera found" if not refusals else " ".join(refusals)
+            return _load("device", msgspec.structs.replace(settings, source=path))
+        except CameraError as error:  # noqa: PERF203 - opening a device takes far longer
+            why = _pass_over(error)
     return _load("scene", settings, why)
+
+
+def _pass_over(error: CameraError) -> str:
+    """Tell why a camera that is there is not taken; returns what the scene's name says of it."""
+    logging.getLogger(__name__).warning("%s", error)
+    return "no camera could be opened"
 
 
 def _load(kind: str, *arguments: object) -> Camera:

@@ -50,9 +50,7 @@ class _Canvas:
     def line(self, start: tuple[float, float], end: tuple[float, float], color: Color, width: float) -> None:
         cv2.line(self.pixels, self.point(*start), self.point(*end), color, self.px(width), cv2.LINE_AA, _SHIFT)
 
-    def box(  # noqa: PLR0917
-        self, left: float, top: float, right: float, bottom: float, color: Color, corner: float = 0.0
-    ) -> None:
+    def box(self, left: float, top: float, right: float, bottom: float, color: Color, corner: float = 0.0) -> None:
         """A filled rectangle with rounded corners."""
         inner = ((left + corner, top, right - corner, bottom), (left, top + corner, right, bottom - corner))
         for x0, y0, x1, y1 in inner:
@@ -61,9 +59,7 @@ class _Canvas:
             for x, y in ((left, top), (right, top), (left, bottom), (right, bottom)):
                 self.disc(x + corner * (1 if x == left else -1), y + corner * (1 if y == top else -1), corner, color)
 
-    def text(  # noqa: PLR0917
-        self, x: float, y: float, text: str, height: float, color: Color, width: float
-    ) -> None:
+    def text(self, x: float, y: float, text: str, height: float, color: Color, width: float) -> None:
         """Text with its middle at a point."""
         font, thickness = cv2.FONT_HERSHEY_SIMPLEX, self.px(width)
         scale = height * self.unit / 22  # this font's capitals are 22 px high at scale 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import NamedTuple, Optional, Protocol
@@ -112,8 +113,10 @@ class NewestFrame:
             self._changed.wait(min(deadline_s, stalled_s) - now_s)
 
     def close(self) -> None:
-        """Stop the thread and let it release the device; waits a bounded time."""
+        """Stop the thread and let it release the device; waits a bounded time, once."""
         with self._changed:
+            if self._closing.is_set():
+                return
             self._closing.set()
             self._frame = None
             self._changed.notify_all()
@@ -129,7 +132,15 @@ class NewestFrame:
             failure.__cause__ = error
             self._end(failure)
         finally:
+            self._release()
+
+    def _release(self) -> None:
+        try:
             self._source.release()
+        except Exception as error:  # nobody waits for this thread any more; a lost device may refuse to be closed
+            logging.getLogger(__name__).warning(
+                "%s could not be closed: %s: %s", self.name, type(error).__name__, error
+            )
 
     def _fill(self) -> None:
         sequence = -1

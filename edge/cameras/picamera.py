@@ -43,7 +43,7 @@ class Picamera:
         found = csi_cameras()
         if not found:
             raise CameraError(
-                "No CSI camera was found: check the ribbon cable with the power off, then `rpicam-hello --list-cameras`."
+                "No CSI camera was found: check its cable with the power off, then run `rpicam-hello --list-cameras`."
             )
         number, model = found[0]
         self.name = f"CSI camera {model}"
