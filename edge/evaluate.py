@@ -114,7 +114,7 @@ def class_folders(folder: Path) -> tuple[str, ...]:
         raise ConfigError(f"{folder} holds no pictures: expected a folder of pictures for each class.")
     if folder in parents:
         raise ConfigError(
-            f"{parents[folder]} pictures lie in {folder} itself: expected each in a folder named after its class."
+            f"{_pictures(parents[folder])} in {folder} itself: expected each in a folder named after its class."
         )
     return tuple(sorted({parent.name for parent in parents}))
 
@@ -311,6 +311,10 @@ def _confusions(
 
 def _share(part: int, whole: int) -> float:
     return round(part / whole, 6)
+
+
+def _pictures(count: int) -> str:
+    return "1 picture lies" if count == 1 else f"{count} pictures lie"
 
 
 def _short(label: str) -> str:

@@ -1,0 +1,140 @@
+"""The benchmark's structure, rules and verdict; how fast this machine is, is not tested."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+
+from edge import bench
+from edge import bundle as bundles
+from edge.errors import ConfigError, ModelError
+from tests.conftest import MODEL
+from tests.test_device import TREES
+
+KEYS = [
+    "model",
+    "model_sha256",
+    "runtime",
+    "runtime_version",
+    "backend",
+    "threads",
+    "samples",
+    "seconds",
+    "load_ms",
+    "first_ms",
+    "invoke_ms",
+    "stages_ms",
+    "device",
+    "rules",
+    "valid",
+    "why_invalid",
+]
+DISTRIBUTION = {"mean", "std", "min", "p50", "p90", "p95", "p99", "p999", "max"}
+
+
+@pytest.fixture(scope="module")
+def result():
+    return bench.bench(MODEL, threads=1, seconds=1.0, root=TREES / "x86")
+
+
+def test_the_document_has_the_keys_that_are_promised(result):
+    document = json.loads(json.dumps(result.as_json()))
+    assert list(document) == KEYS
+    assert set(document["invoke_ms"]) == DISTRIBUTION
+    assert set(document["stages_ms"]) == {"preprocess", "postprocess"}
+    assert all(set(stage) == DISTRIBUTION for stage in document["stages_ms"].values())
+    assert document["threads"] == 1
+
+
+def test_the_rules_were_kept(result):
+    assert result.rules.warmup_runs >= 1
+    assert result.rules.warmup_s >= 0.5
+    assert result.samples >= 64
+    assert result.seconds >= 1.0
+    assert result.rules.stage_samples >= 64
+    assert result.valid
+    assert result.why_invalid == ()
+    assert result.invoke_ms.p90 is not None
+
+
+def test_percentiles_are_missing_exactly_where_a_reason_is_given(result):
+    reasons = result.rules.insufficient
+    for told, given in (
+        (result.invoke_ms, reasons["invoke_ms"]),
+        (result.stages_ms["preprocess"], reasons["stages_ms"]),
+        (result.stages_ms["postprocess"], reasons["stages_ms"]),
+    ):
+        for name in ("p50", "p90", "p95", "p99", "p999"):
+            assert (getattr(told, name) is None) == (name in given)
+
+
+def test_figures_are_in_the_units_that_they_claim(result):
+    assert result.samples * result.invoke_ms.mean / 1000 == pytest.approx(result.seconds, rel=0.5)
+    assert result.invoke_ms.min <= result.invoke_ms.p50 <= result.invoke_ms.max
+    assert result.load_ms > 0
+    assert result.first_ms > 0
+    assert 0 <= result.rules.overhead_us < 1000 * result.invoke_ms.min
+
+
+def test_text_names_the_model_and_the_verdict(result):
+    text = bench.text_of(result)
+    assert text.startswith(f"{MODEL} on ")
+    assert text.splitlines()[-1] == "valid"
+    assert "invoke" in text
+
+
+def test_too_short_a_run_is_invalid_and_says_so():
+    short = bench.bench(MODEL, threads=1, seconds=0.001)
+    assert short.samples == 64
+    if short.seconds < 1.0:
+        assert not short.valid
+        assert "too short" in short.why_invalid[0]
+        assert "INVALID: too short" in bench.text_of(short)
+
+
+@pytest.mark.parametrize(
+    ("board", "bits", "word"),
+    [("pi4", "80008", "soft temperature limit"), ("pi4", "1", "under-voltage"), ("pi5", "0x4", "throttled")],
+)
+def test_a_board_that_is_held_back_makes_the_run_invalid(tmp_path, board, bits, word):
+    tree = tmp_path / board
+    shutil.copytree(TREES / board, tree)
+    if board == "pi4":
+        (tree / "sys/devices/platform/soc/soc:firmware/get_throttled").write_text(f"{bits}\n")
+    else:
+        (tree / "usr/bin/vcgencmd").write_text(f"#!/bin/sh\necho throttled={bits}\n")
+    found = bench.bench(MODEL, threads=1, seconds=1.0, root=tree)
+    assert not found.valid
+    assert word in " ".join(found.why_invalid)
+    assert found.device["during"]["throttled"] == (word,)
+
+
+def test_sensors_of_the_run_are_reported(tmp_path):
+    found = bench.bench(MODEL, threads=1, seconds=0.01, root=TREES / "pi5")
+    assert found.device["model"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert found.device["during"] == {"throttled": ()}
+    assert "Raspberry Pi 5" in bench.text_of(found)
+
+
+def test_a_model_that_answers_wrongly_gets_no_figures(tmp_path):
+    bundle = tmp_path / MODEL
+    shutil.copytree(bundles.locate(MODEL), bundle)
+    contract = yaml.safe_load((bundle / "model.yaml").read_text())
+    contract["golden"]["top5"].reverse()
+    (bundle / "model.yaml").write_text(yaml.safe_dump(contract))
+    with pytest.raises(ModelError, match="golden input"):
+        bench.bench(str(bundle), threads=1, seconds=0.01)
+
+
+def test_errors_are_those_of_opening_the_model(tmp_path):
+    with pytest.raises(ConfigError, match="more than 0"):
+        bench.bench(MODEL, seconds=0.0)
+    page = tmp_path / "page.tflite"
+    page.write_text("<html>404</html>")
+    with pytest.raises(ModelError, match=r"page\.tflite"):
+        bench.bench(str(page))
+    with pytest.raises(ModelError, match="No model 'absent'"):
+        bench.bench("absent")
+    with pytest.raises(ConfigError, match="No runtime 'gpu'"):
+        bench.bench(MODEL, runtime="gpu")
