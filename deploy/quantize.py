@@ -1,0 +1,135 @@
+"""Keras to TensorFlow Lite: the float model and its full-integer twin, calibrated on real pictures.
+
+The recipe `static_wi8_ai8`: static ranges from calibration, weights int8 (per channel in convolutions, per tensor in
+dense layers), activations int8, input and output uint8.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import images
+from edge.errors import ModelError, RuntimeUnavailableError
+from edge.tensors import InputSpec, Preprocessor
+
+RECIPE = "static_wi8_ai8"
+
+
+def require_tensorflow() -> Any:
+    """TensorFlow, imported with its chatter turned down.
+
+    Raises:
+        RuntimeUnavailableError: it or Keras is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same numbers with and without a GPU
+    try:
+        import keras  # noqa: F401
+        import tensorflow as tf
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailableError(
+            f"Building a model needs TensorFlow and Keras, and {error.name} is not installed: "
+            '`pip install "edge-runner[convert]"`.'
+        ) from None
+    return tf
+
+
+def calibration_tensors(paths: Sequence[Path], spec: InputSpec) -> Iterator[NDArray[np.float32]]:
+    """The pictures as the float model's input, shape (1, height_px, width_px, 3).
+
+    The range of a pixel is known, not measured: two pixels of the first picture are set to 0 and 255, so that
+    the input's scale is exactly 1 / std and a pixel needs no arithmetic on the device.
+    """
+    preprocessor = Preprocessor(spec)
+    for number, path in enumerate(paths):
+        tensor = np.empty((1, spec.height_px, spec.width_px, 3), np.float32)
+        preprocessor.fill(images.read_rgb(path), tensor)
+        if number == 0:
+            mean, std = np.asarray(spec.mean), np.asarray(spec.std)
+            tensor[0, 0, 0], tensor[0, 0, 1] = (0 - mean) / std, (255 - mean) / std
+        yield tensor
+
+
+def to_float(model: Any) -> bytes:
+    """The Keras model as float32 TensorFlow Lite: the reference that the quantized one is measured against."""
+    return _convert(_converter(model), model.name)
+
+
+def to_int8(model: Any, paths: Sequence[Path], spec: InputSpec) -> bytes:
+    """The Keras model by the recipe `static_wi8_ai8`.
+
+    Args:
+        model: input (1, height_px, width_px, 3) float32.
+        paths: the pictures to calibrate on.
+        spec: what the float model expects.
+
+    Raises:
+        ModelError: TensorFlow refuses to convert it.
+        ImageError: a picture cannot be read.
+    """
+    tf = require_tensorflow()
+    converter = _converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([tensor] for tensor in calibration_tensors(paths, spec))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    # per-channel dense layers are new in the format: runtimes of Coral's time and the Edge TPU compiler refuse them
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    return _convert(converter, model.name)
+
+
+def _converter(model: Any) -> Any:
+    """A converter from the model's traced function: `from_keras_model` does not work with Keras 3."""
+    tf = require_tensorflow()
+    (shape,) = [tensor.shape for tensor in model.inputs]
+    function = tf.function(
+        lambda image: model(image, training=False), input_signature=[tf.TensorSpec(shape, tf.float32, name="image")]
+    )
+    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
+
+
+def _convert(converter: Any, name: str) -> bytes:
+    from edge.errors import EdgeError
+
+    with _quiet() as said:
+        try:
+            return bytes(converter.convert())
+        except EdgeError:
+            raise
+        except Exception as error:  # TensorFlow raises what it likes, down to bare Exception
+            detail = " ".join(str(error).split())[:300]
+            raise ModelError(f"TensorFlow could not convert {name}: {detail}.") from RuntimeError(said())
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[Any]:
+    """Keep what C++ writes to file descriptors 1 and 2 away from the terminal; gives a function that reads it.
+
+    TensorFlow prints pages that no flag turns off, on descriptors that Python's `sys.stderr` does not reach.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+        def said() -> str:
+            file.seek(0)
+            return file.read().decode("utf-8", "replace")
+
+        try:
+            yield said
+        finally:
+            for descriptor, saved in enumerate(kept, start=1):
+                os.dup2(saved, descriptor)
+                os.close(saved)
