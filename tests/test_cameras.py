@@ -122,7 +122,7 @@ def opener(tmp_path: Path, server: MjpegServer, faults: Callable[..., None]) -> 
                     cv2.imwrite(str(tmp_path / "red" / f"{number:02}.png"), np.full((64, 96, 3), (0, 0, 255), np.uint8))
                 settings["source"] = str(tmp_path)
             elif kind in ("video", "video-realtime"):
-                settings["source"] = str(write_video(tmp_path / "red.avi", 40 if kind == "video-realtime" else FRAMES))
+                settings["source"] = str(write_video(tmp_path / "red.avi", 24 if kind == "video-realtime" else FRAMES))
                 settings["realtime"] = kind == "video-realtime"
             elif kind == "real-device":
                 settings |= {"source": os.environ.get("EDGE_TEST_V4L2", "0"), "width_px": 640, "height_px": 480}
@@ -224,12 +224,12 @@ def test_loop_starts_again(opener: Open, kind: str) -> None:
 def test_a_slow_reader_gets_fresh_frames_and_sees_what_it_missed(opener: Open, kind: str) -> None:
     camera = opener(kind)
     first = camera.read(FOREVER_S)
-    time.sleep(0.8)
+    time.sleep(0.5)
     second = camera.read(FOREVER_S)
     assert first is not None
     assert second is not None
-    assert second.sequence - first.sequence >= 4  # the slowest source here gives 16 in that time
-    assert second.captured_ns - first.captured_ns > 0.3e9  # not the one that came right after
+    assert second.sequence - first.sequence >= 4  # the slowest source here gives 10 in that time
+    assert second.captured_ns - first.captured_ns > 0.25e9  # not the one that came right after
 
 
 @pytest.mark.parametrize("kind", [*LIVE, *REAL])
