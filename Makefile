@@ -1,7 +1,9 @@
-# Each target makes the virtual environment that it needs. PYTHON chooses the interpreter, ARGS goes to `edge run`.
+# Each target makes the virtual environment that it needs. PYTHON chooses the interpreter, ARGS goes to `edge run`, and
+# EXTRAS to the tests' environment: `make test VENV=.venv-tflite EXTRAS=test,tflite` tests with both runtimes.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+EXTRAS ?= test,lint
 BIN := $(VENV)/bin
 # The folder with the larger picture sets, for the tests and benchmarks that need them.
 export EDGE_TEST_DATA ?= $(abspath ../shared/data)
@@ -34,7 +36,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml systemd/venv.sh
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.installed
-	sh systemd/venv.sh $(PYTHON) $(VENV) '.[test,lint]'
+	sh systemd/venv.sh $(PYTHON) $(VENV) '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)-bench/.bench: setup.cfg pyproject.toml systemd/venv.sh

@@ -11,7 +11,7 @@ from edge import bundle as bundles
 from edge import labels as label_files
 from edge import tflite_file
 from edge.bundle import Bundle
-from edge.errors import ConfigError, LabelError, ModelError
+from edge.errors import ConfigError, EdgeError, LabelError, ModelError
 from edge.runtimes import Runtime, TensorDetails, open_runtime
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
 
@@ -134,7 +134,7 @@ def _check_contract(contract: bundles.Contract, runtime: Runtime) -> None:
     output = runtime.output_details[0]
     _compare(contract, "number of outputs", max(output.shape), contract.output.classes)
     _compare_quantization(contract, "output", output, contract.output)
-    _check_normalization(contract.name, contract.input)
+    _check_values(contract.input, contract.name, ModelError)
 
 
 def _compare_quantization(
@@ -187,7 +187,7 @@ def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bu
         crop_fraction=1.0 if options.crop_fraction is None else options.crop_fraction,
         interpolation=options.interpolation or "bilinear",
     )
-    _check_normalization(str(bundle.path), spec)
+    _check_values(spec, str(bundle.path), ConfigError)
     return msgspec.structs.replace(
         bundle,
         input=spec,
@@ -203,11 +203,11 @@ def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bu
     )
 
 
-def _check_normalization(source: str, spec: InputSpec) -> None:
+def _check_values(spec: InputSpec, source: str, error: type[EdgeError]) -> None:
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (1, 3):
-            raise ConfigError(f"{source}: {name} has {len(values)} values, expected one or one for each of R, G, B.")
+            raise error(f"{source}: {name} has {len(values)} values, expected one or one for each of R, G, B.")
     if min(spec.std) <= 0:
-        raise ConfigError(f"{source}: std is {min(spec.std)}, expected more than 0.")
+        raise error(f"{source}: std is {min(spec.std)}, expected more than 0.")
     if not 0 < spec.crop_fraction <= 1:
-        raise ConfigError(f"{source}: the crop fraction is {spec.crop_fraction}, expected more than 0 and at most 1.")
+        raise error(f"{source}: the crop fraction is {spec.crop_fraction}, expected more than 0 and at most 1.")

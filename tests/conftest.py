@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import cv2
+import hypothesis
 import numpy as np
 import pytest
+
+# Timings belong into benchmarks: a busy machine must not fail a test.
+hypothesis.settings.register_profile("edge", deadline=None)
+hypothesis.settings.load_profile("edge")
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "efficientnet_lite0_int8"

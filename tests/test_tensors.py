@@ -118,7 +118,7 @@ def test_a_letterbox_keeps_the_frames_aspect(height: int, width: int) -> None:
     assert min(box.height, box.width) == pytest.approx(max(1, 224 * min(height, width) / max(height, width)), abs=0.51)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 2000),
     st.integers(1, 2000),

@@ -39,7 +39,7 @@ def test_an_edgetpu_file_is_recognised(data: Path) -> None:
     assert not tflite_file.read(data / "coral" / "mobilenet_v1_0.25_128_quant.tflite").edgetpu
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_file_is_read_or_refused_but_never_crashes(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
