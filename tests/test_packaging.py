@@ -65,5 +65,6 @@ def test_the_systemd_files_are_inside(installed: Path, tmp_path: Path) -> None:
 
 def test_the_commands_are_installed(installed: Path, tmp_path: Path) -> None:
     for command in ("edge", "edge-deploy"):
-        code = f"import runpy, sys; sys.argv = [{command!r}, '--help']; runpy.run_path({str(installed / 'bin' / command)!r}, run_name='__main__')"
+        run = f"runpy.run_path({str(installed / 'bin' / command)!r}, run_name='__main__')"
+        code = f"import runpy, sys; sys.argv = [{command!r}, '--help']; {run}"
         assert "Usage" in python(installed, code, tmp_path)
