@@ -1,0 +1,1 @@
+"""Speed and size against named baselines; `python -m tests.benchmarks`."""
