@@ -23,8 +23,7 @@ def frame(number: int, noise: np.ndarray) -> np.ndarray:
 
 def main(model: str, folder: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 12, (8, HEIGHT_PX, WIDTH_PX, 3)).astype(np.uint8)
-    video = cv2.VideoWriter(str(folder / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 30.0, (PACKAGES = ("edge-runner", "ai-edge-litert", "mediapipe", "opencv-python-headless", "opencv-contrib-python", "numpy")
-WIDTH_PX, HEIGHT_PX))
+    video = cv2.VideoWriter(str(folder / "video.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 30.0, (WIDTH_PX, HEIGHT_PX))
     if not video.isOpened():
         sys.exit("OpenCV cannot write an MPEG-4 video here.")
     for number in range(FRAMES):
