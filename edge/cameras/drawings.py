@@ -1,7 +1,12 @@
-"""The things of the drawn scene. All lengths are fractions of the frame's shorter side, so that any size will do."""
+"""The things of the drawn scene. All lengths are fractions of the frame's shorter side, so that any size will do.
+
+How large a thing is drawn, its colours and what is around it were chosen by trying them with EfficientNet-Lite0:
+a clock that fills the frame is an "analog clock" to it, and one with wall around it a "wall clock".
+"""
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 import time
@@ -23,16 +28,22 @@ _KEY_ROWS = ("1234567890-=", "QWERTYUIOP[]", "ASDFGHJKL;'#", "ZXCVBNM,./")
 
 
 class _Canvas:
-    """Draws on a picture with coordinates from its centre, in units of its shorter side."""
+    """Draws on a picture with coordinates from its centre, in units of its shorter side times `zoom`."""
 
-    def __init__(self, height_px: int, width_px: int, top: Color, bottom: Color) -> None:
+    def __init__(self, height_px: int, width_px: int, top: Color, bottom: Color, zoom: float = 1.0) -> None:
         """A background that runs from one colour to the other."""
         share = np.linspace(0.0, 1.0, height_px)[:, None, None]
         rows = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
         self.pixels: NDArray[np.uint8] = np.repeat(rows, width_px, axis=1).astype(np.uint8)
-        self.unit = min(height_px, width_px)
+        self.unit = min(height_px, width_px) * zoom
         self.half_width = width_px / 2 / self.unit
         self.half_height = height_px / 2 / self.unit
+
+    def copy(self) -> _Canvas:
+        """One to draw on without changing this one."""
+        other = copy.copy(self)
+        other.pixels = self.pixels.copy()
+        return other
 
     def point(self, x: float, y: float) -> tuple[int, int]:
         return (
@@ -75,28 +86,23 @@ def _around(radius: float, turn: float) -> tuple[float, float]:
 
 
 def clock_face(height_px: int, width_px: int) -> _Canvas:
-    """A round clock on a wall, without its hands."""
-    canvas = _Canvas(height_px, width_px, (196, 186, 168), (170, 160, 142))
-    canvas.disc(0.015, 0.025, 0.43, (132, 122, 106))  # its shadow
-    canvas.disc(0, 0, 0.43, (38, 34, 32))
-    canvas.disc(0, 0, 0.40, (92, 86, 80))
-    canvas.disc(0, 0, 0.385, (246, 244, 236))
+    """A round clock in a wooden frame on a wall, without its hands."""
+    canvas = _Canvas(height_px, width_px, (196, 186, 168), (170, 160, 142), zoom=0.62)
+    canvas.disc(0.015, 0.026, 0.43, (141, 134, 121))  # its shadow
+    canvas.disc(0, 0, 0.43, (120, 76, 40))
+    canvas.disc(0, 0, 0.36, (246, 244, 236))
     for minute in range(60):
-        long = minute % 5 == 0
-        turn = minute / 60
-        canvas.line(
-            _around(0.335 if long else 0.352, turn), _around(0.37, turn), (30, 30, 30), 0.012 if long else 0.004
-        )
+        hour_mark, turn = minute % 5 == 0, minute / 60
+        start, width = (0.313, 0.011) if hour_mark else (0.33, 0.004)
+        canvas.line(_around(start, turn), _around(0.346, turn), (30, 30, 30), width)
     for hour in range(1, 13):
-        canvas.text(*_around(0.275, hour / 12), str(hour), 0.055, (24, 24, 24), 0.008)
+        canvas.text(*_around(0.256, hour / 12), str(hour), 0.052, (24, 24, 24), 0.0075)
     return canvas
 
 
 def with_hands(face: _Canvas, now: time.struct_time) -> NDArray[np.uint8]:
     """A copy of the clock that shows a time."""
-    canvas = object.__new__(_Canvas)
-    canvas.__dict__.update(face.__dict__)
-    canvas.pixels = face.pixels.copy()
+    canvas = face.copy()
     minutes = now.tm_min + now.tm_sec / 60
     hands = (
         ((now.tm_hour % 12 + minutes / 60) / 12, 0.20, 0.022, (20, 20, 20)),
@@ -110,23 +116,39 @@ def with_hands(face: _Canvas, now: time.struct_time) -> NDArray[np.uint8]:
 
 
 def traffic_lights(height_px: int, width_px: int) -> tuple[NDArray[np.uint8], ...]:
-    """A traffic light before the sky, at red, at green and at yellow."""
-    lamps = (((255, 40, 30), (70, 16, 14)), ((255, 200, 30), (76, 60, 14)), ((40, 240, 120), (14, 66, 34)))
+    """A traffic light before trees and sky, at red, at green and at yellow."""
+    lamps: tuple[tuple[Color, Color], ...] = (
+        ((255, 40, 30), (70, 16, 14)),
+        ((255, 200, 30), (76, 60, 14)),
+        ((40, 240, 120), (14, 66, 34)),
+    )
+    base = _Canvas(height_px, width_px, (120, 168, 218), (206, 222, 236), zoom=0.65)
+    chance = random.Random(3)
+    for tree in range(60):
+        base.disc(base.half_width * (tree / 30 - 1), base.half_height, 0.09 + 0.09 * chance.random(), (60, 84, 56))
+    base.box(-0.03, 0.3, 0.03, base.half_height * 1.1, (70, 72, 74))
+    base.box(-0.24, -0.52, 0.24, 0.48, (10, 10, 10), 0.03)
+    base.box(-0.225, -0.505, 0.225, 0.465, (44, 46, 44), 0.03)
+    base.box(-0.185, -0.46, 0.185, 0.42, (16, 16, 16), 0.04)
+    base.box(-0.17, -0.445, 0.17, 0.405, (34, 36, 34), 0.035)
     pictures = []
     for lit in (0, 2, 1):
-        canvas = _Canvas(height_px, width_px, (120, 168, 218), (206, 222, 236))
-        canvas.box(-0.03, 0.3, 0.03, 0.8, (70, 72, 74))
-        canvas.box(-0.185, -0.46, 0.185, 0.42, (16, 16, 16), 0.04)
-        canvas.box(-0.17, -0.445, 0.17, 0.405, (34, 36, 34), 0.035)
+        canvas = base.copy()
         for index, (bright, dark) in enumerate(lamps):
-            y = -0.30 + 0.28 * index
-            canvas.disc(0, y, 0.128, (10, 10, 10))
-            canvas.disc(0, y + 0.006, 0.115, bright if index == lit else dark)
-            if index == lit:
-                canvas.disc(0, y + 0.006, 0.07, tuple(min(255, value + 60) for value in bright))  # type: ignore[arg-type]
-            canvas.box(-0.14, y - 0.15, 0.14, y - 0.118, (8, 8, 8), 0.012)  # the visor
+            _lamp(canvas, -0.30 + 0.28 * index, bright if index == lit else dark, index == lit)
         pictures.append(canvas.pixels)
     return tuple(pictures)
+
+
+def _lamp(canvas: _Canvas, y: float, color: Color, lit: bool) -> None:
+    canvas.disc(0, y, 0.128, (10, 10, 10))
+    canvas.disc(0, y + 0.006, 0.115, color)
+    if lit:
+        red, green, blue = (min(255, value + 60) for value in color)
+        canvas.disc(0, y + 0.006, 0.07, (red, green, blue))
+    canvas.box(-0.14, y - 0.15, 0.14, y - 0.118, (8, 8, 8), 0.012)  # its hood, from the front
+    canvas.box(-0.145, y - 0.14, -0.125, y + 0.01, (8, 8, 8), 0.009)
+    canvas.box(0.125, y - 0.14, 0.145, y + 0.01, (8, 8, 8), 0.009)
 
 
 def keyboard(height_px: int, width_px: int) -> NDArray[np.uint8]:

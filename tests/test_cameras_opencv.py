@@ -1,0 +1,197 @@
+"""What is particular to a V4L2 device, a stream and a video file."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import cv2
+import numpy as np
+import pytest
+
+from edge.cameras import Camera, CameraSettings, open_camera
+from edge.cameras.opencv import to_rgb
+from edge.errors import CameraError
+from tests.fakes.capture import FakeCapture
+from tests.test_cameras import FAKE_DEVICE, FRAMES, write_video
+
+RED_BGR = np.full((48, 64, 3), (0, 0, 255), np.uint8)
+LONG_S = 8.0
+
+
+def is_red(pixels: np.ndarray) -> bool:
+    red, green, blue = pixels.reshape(-1, 3).mean(axis=0)
+    return bool(pixels.shape == (48, 64, 3) and pixels.dtype == np.uint8 and red > 230 and max(green, blue) < 30)
+
+
+def yuyv(bgr: np.ndarray) -> np.ndarray:
+    """Y, U, Y, V of each two pixels, shape (height, width, 2)."""
+    y, v, u = cv2.split(cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb))
+    packed = np.empty((*y.shape, 2), np.uint8)
+    # what cameras send is the narrow range: Y in 16..235, U and V in 16..240
+    packed[..., 0] = 16 + y.astype(float) * 219 / 255
+    packed[:, 0::2, 1] = (128 + (u[:, 0::2].astype(float) - 128) * 224 / 255).astype(np.uint8)
+    packed[:, 1::2, 1] = (128 + (v[:, 1::2].astype(float) - 128) * 224 / 255).astype(np.uint8)
+    return packed
+
+
+RAW = {
+    "bgr": RED_BGR,
+    "bgra": np.dstack([RED_BGR, np.full((48, 64), 7, np.uint8)]),
+    "yuyv": yuyv(RED_BGR),
+    "raw yuyv in a row": yuyv(RED_BGR).reshape(1, -1),
+    "jpeg in a row": cv2.imencode(".jpg", RED_BGR)[1].reshape(1, -1),
+}
+
+
+@pytest.mark.parametrize("what", RAW)
+def test_whatever_a_driver_gives_becomes_rgb(what: str) -> None:
+    assert is_red(to_rgb(RAW[what], "cam", (48, 64)))
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    assert (to_rgb(np.full((48, 64), 90, np.uint8), "cam") == np.full((48, 64, 3), 90)).all()
+    assert (to_rgb(np.full((48, 64, 1), 90, np.uint8), "cam") == np.full((48, 64, 3), 90)).all()
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((1, 921600), np.uint8),  # seen from a real driver when no FOURCC was set
+        np.frombuffer(b"\xff\xd8 no jpeg", np.uint8).reshape(1, -1),
+        np.zeros((48, 64), np.uint16),
+        np.zeros((48, 64, 5), np.uint8),
+        np.zeros((0, 64, 3), np.uint8),
+    ],
+)
+def test_what_cannot_be_told_is_a_clear_error(image: np.ndarray) -> None:
+    with pytest.raises(CameraError, match=r"^cam gives raw data of shape .* ask for another fourcc"):
+        to_rgb(image, "cam", (480, 640))
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Camera]]:
+    """Opens the fake device; keywords that are the fake's attributes change the fake."""
+    monkeypatch.setattr("edge.cameras.v4l2.require_camera", lambda path: "Test Cam")
+    monkeypatch.setattr("edge.cameras.opencv.cv2.VideoCapture", FakeCapture)
+    cameras = []
+
+    def open_device(**settings: object) -> Camera:
+        for name in ("modes", "image", "faults"):
+            if name in settings:
+                monkeypatch.setattr(FakeCapture, name, settings.pop(name))
+        cameras.append(open_camera(CameraSettings(source=FAKE_DEVICE, **settings)))  # type: ignore[arg-type]
+        return cameras[-1]
+
+    yield open_device
+    for camera in cameras:
+        camera.close()
+
+
+def test_a_device_is_asked_for_its_format_first(device: Callable[..., Camera]) -> None:
+    camera = device(fourcc="yuyv", width_px=1280, height_px=720, fps=15.0)
+    asked = FakeCapture.opened[-1].asked
+    assert asked[:4] == [
+        cv2.CAP_PROP_FOURCC,
+        cv2.CAP_PROP_FRAME_WIDTH,
+        cv2.CAP_PROP_FRAME_HEIGHT,
+        cv2.CAP_PROP_FPS,
+    ]
+    assert cv2.CAP_PROP_BUFFERSIZE in asked
+    assert camera.name == "V4L2 camera /dev/null (Test Cam), 1280x720 YUYV at 15 fps"
+
+
+def test_a_device_that_gives_something_else_says_so(device: Callable[..., Camera]) -> None:
+    modes = {cv2.CAP_PROP_FRAME_WIDTH: 320.0, cv2.CAP_PROP_FRAME_HEIGHT: 240.0, cv2.CAP_PROP_FPS: 60.0}
+    camera = device(modes=modes)
+    assert camera.name == (
+        "V4L2 camera /dev/null (Test Cam), 320x240 MJPG at 60 fps (asked for 640x480 MJPG at 30 fps)"
+    )
+    frame = camera.read(LONG_S)
+    assert frame is not None
+    assert frame.pixels.shape == (240, 320, 3)
+
+
+def test_a_frames_time_is_the_drivers(device: Callable[..., Camera]) -> None:
+    frame = device().read(LONG_S)
+    assert frame is not None
+    assert time.monotonic_ns() - frame.captured_ns >= 4_000_000  # the fake stamps 4 ms before it delivers
+
+
+def test_a_time_of_another_clock_is_not_believed(device: Callable[..., Camera]) -> None:
+    before_ns = time.monotonic_ns()
+    frame = device(faults=frozenset({"old_clock"})).read(LONG_S)
+    assert frame is not None
+    assert frame.captured_ns >= before_ns
+
+
+def test_raw_data_from_a_device_is_an_error_when_it_is_opened(device: Callable[..., Camera]) -> None:
+    with pytest.raises(CameraError, match=r"gives raw data of shape \(1, 921600\)"):
+        device(image=np.zeros((1, 921600), np.uint8))
+
+
+def test_a_device_that_is_unplugged(device: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch) -> None:
+    camera = device(faults=frozenset({"silent"}))
+    monkeypatch.setattr("edge.cameras.opencv.os.path.exists", lambda path: False)
+    with pytest.raises(CameraError, match="is gone: it was unplugged"):
+        list(iter(lambda: camera.read(LONG_S), None))
+
+
+def test_every_frame_of_a_video_comes_in_order(tmp_path: Path) -> None:
+    camera = open_camera(CameraSettings(source=str(write_video(tmp_path / "clip.avi", color=None))))
+    assert camera.name == f"video {tmp_path / 'clip.avi'}, 96x64 at 20 fps, {FRAMES} frames"
+    levels = []
+    for number in range(FRAMES):
+        frame = camera.read()
+        assert frame is not None
+        assert frame.sequence == number
+        levels.append(round((float(frame.pixels.mean()) - 10) / 20))
+    assert levels == list(range(FRAMES))
+    assert camera.read() is None
+
+
+def test_a_video_in_real_time_takes_its_time(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.avi", frames=11)
+    camera = open_camera(CameraSettings(source=str(video), realtime=True))
+    started_s = time.monotonic()
+    last = 0
+    while not camera.ended:
+        frame = camera.read(LONG_S)
+        last = frame.sequence if frame else last
+    assert time.monotonic() - started_s >= 0.4  # frame 10 is due after 0.5 s, and opening started the clock
+    assert last == 10
+
+
+def test_a_damaged_video_is_an_error_and_not_an_empty_one(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.avi", frames=1)
+    content = video.read_bytes()
+    start = content.index(b"\xff\xd8", content.index(b"movi"))
+    video.write_bytes(content[:start] + b"\0" * 200 + content[start + 200 :])
+    with pytest.raises(CameraError, match=r"clip\.avi"):
+        open_camera(CameraSettings(source=str(video), loop=True)).read()
+
+
+@pytest.mark.parametrize("name", ["intel_bottles", "opencvcourse_dog", "opencvcourse_kitten"])
+def test_real_clips(data: Path, name: str) -> None:
+    path = data / "videos" / f"{name}.mp4"
+    camera = open_camera(CameraSettings(source=str(path)))
+    expected = cv2.VideoCapture(str(path))
+    for number in range(20):
+        frame = camera.read()
+        assert frame is not None
+        assert frame.sequence == number
+        assert np.array_equal(frame.pixels[..., ::-1], expected.read()[1])
+    camera.close()
+
+
+def test_a_clip_read_by_a_slow_reader_in_real_time(data: Path) -> None:
+    camera = open_camera(CameraSettings(source=str(data / "videos" / "intel_bottles.mp4"), realtime=True))
+    frames = []
+    for frame in itertools.islice(iter(lambda: camera.read(LONG_S), None), 4):
+        frames.append(frame.sequence)
+        time.sleep(0.15)
+    camera.close()
+    assert all(later - earlier >= 2 for earlier, later in zip(frames, frames[1:]))
