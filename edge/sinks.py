@@ -11,6 +11,7 @@ from edge.records import Record
 from edge.stats import Window
 
 _LINE_EVERY_NS = 1_000_000_000
+_SHORT = {"preprocess": "pre", "postprocess": "post"}
 
 
 class Sink(Protocol):
@@ -58,17 +59,19 @@ class Lines:
             return
         best = record.predictions[0]
         seconds = (now_ns - self._since_ns) / 1e9
-        rate = f"{self._frames / seconds:6.1f} fps" if self._due_ns else "   first frame"
+        rate = f"{self._frames / seconds:5.1f} fps" if self._due_ns else "    - fps"
         self._stream.write(
-            f"{time.strftime('%H:%M:%S')}  {best.label:<20.20} {best.score:4.2f}  {rate}  "
-            f"{self._stages()}  dropped {self._dropped}\n"
+            f"{time.strftime('%H:%M:%S')} {best.score:5.2f} {best.label:<18.18} {rate}  {self._stages()}  "
+            f"dropped {self._dropped}\n"
         )
         self._stream.flush()
         self._due_ns, self._since_ns, self._frames = now_ns + _LINE_EVERY_NS, now_ns, 0
 
     def _stages(self) -> str:
-        parts = [f"{stage} {_ms(live.p50)}/{_ms(live.p90)}" for stage, live in self._window.live().items()]
-        return "  ".join(parts) + " ms"
+        parts = [
+            f"{_SHORT.get(stage, stage)} {_ms(live.p50)}/{_ms(live.p90)}" for stage, live in self._window.live().items()
+        ]
+        return " ".join(parts) + " ms"
 
     def close(self) -> None:
         """Tell the stages once more, over the last frames."""
