@@ -1,4 +1,4 @@
-"""Makes the picture and the video, and tells what is measured on. Usage: material.py MODEL FOLDER. Prints JSON."""
+"""Makes a folder with a picture and a video; tells what is measured on, as JSON. Usage: material.py MODEL FOLDER."""
 
 import json
 import sys
@@ -29,7 +29,8 @@ def main(model: str, folder: Path) -> None:
     for number in range(FRAMES):
         video.write(frame(number, noise))
     video.release()
-    cv2.imwrite(str(folder / "picture.jpg"), frame(0, noise))
+    (folder / "pictures").mkdir()
+    cv2.imwrite(str(folder / "pictures" / "picture.jpg"), frame(0, noise))
     bundle = open_bundle(locate(model))
     installed = {found.metadata["Name"]: found.version for found in distributions()}
     versions = {"Python": sys.version.split()[0], **{name: installed[name] for name in PACKAGES if name in installed}}
