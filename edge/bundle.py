@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
@@ -21,7 +22,7 @@ from edge.resources import shipped
 from edge.tensors import InputSpec, OutputSpec
 
 CONTRACT_FILE = "model.yaml"
-_GOLDEN_CELLS = 7
+_GOLDEN_DISCS = 6
 
 
 class Golden(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -183,15 +184,21 @@ def _check_sha256(path: Path, expected: str, what: str) -> None:
 
 
 def golden_picture(seed: int, height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """A picture of coloured cells that is the same on every machine and with every library version.
+    """A picture of coloured discs that is the same on every machine and with every library version.
+
+    Discs and not noise: classifiers have a firm opinion of them, so that rounding does not reorder the answer.
 
     Returns:
         uint8 RGB, shape (height_px, width_px, 3).
     """
-    cells = np.frombuffer(random.Random(seed).randbytes(_GOLDEN_CELLS**2 * 3), np.uint8)
-    rows = np.arange(height_px) * _GOLDEN_CELLS // height_px
-    columns = np.arange(width_px) * _GOLDEN_CELLS // width_px
-    return np.ascontiguousarray(cells.reshape(_GOLDEN_CELLS, _GOLDEN_CELLS, 3)[rows][:, columns])
+    numbers = random.Random(seed).randbytes(3 + 6 * _GOLDEN_DISCS)
+    rows, columns = np.arange(height_px)[:, None] * 256 // height_px, np.arange(width_px) * 256 // width_px
+    picture = np.empty((height_px, width_px, 3), np.uint8)
+    picture[:] = tuple(numbers[:3])
+    for row, column, size, *colour in struct.iter_unpack("6B", numbers[3:]):
+        radius = 10 + size * 100 // 256
+        picture[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = colour
+    return picture
 
 
 class Listing(msgspec.Struct, frozen=True):

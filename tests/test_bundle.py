@@ -95,7 +95,7 @@ def test_a_golden_picture_depends_on_its_seed_alone(seed: int, height: int, widt
     assert picture.shape == (height, width, 3)
     assert picture.dtype == np.uint8
     np.testing.assert_array_equal(picture, bundles.golden_picture(seed, height, width))
-    assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 49
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) <= 7
 
 
 def test_the_golden_picture_of_seed_1_never_changes() -> None:
@@ -105,4 +105,4 @@ def test_the_golden_picture_of_seed_1_never_changes() -> None:
     assert picture[6, 6].tolist() == LAST
 
 
-FIRST, LAST = [245, 177, 101], [243, 195, 230]
+FIRST, LAST = [245, 177, 101], [111, 206, 194]
