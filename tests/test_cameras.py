@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge.cameras import Camera, CameraSettings, open_camera
+from edge.cameras import Camera, CameraSettings, open_camera, picamera, v4l2
 from edge.errors import CameraError
 from edge.records import Frame
 from tests.fakes import picamera2 as fake_picamera2
@@ -125,8 +125,12 @@ def opener(tmp_path: Path, server: MjpegServer, faults: Callable[..., None]) -> 
                 settings["source"] = str(write_video(tmp_path / "red.avi", 24 if kind == "video-realtime" else FRAMES))
                 settings["realtime"] = kind == "video-realtime"
             elif kind == "real-device":
+                if not v4l2.capture_devices():
+                    pytest.skip("no V4L2 camera here")
                 settings |= {"source": os.environ.get("EDGE_TEST_V4L2", "0"), "width_px": 640, "height_px": 480}
             elif kind == "real-picamera":
+                if not picamera.installed() or not picamera.csi_cameras():
+                    pytest.skip("no picamera2 or no CSI camera here")
                 settings |= {"source": "picamera", "width_px": 640, "height_px": 480}
             else:
                 settings["source"] = {"stream": server.address, "device": FAKE_DEVICE}.get(kind, kind)

@@ -11,7 +11,7 @@ from typing import Optional, Union
 import numpy as np
 import pytest
 
-from edge.cameras.newest import NewestFrame, Shot
+from edge.cameras.newest import NewestFrame, Shot, patience_s
 from edge.errors import CameraError
 
 LONG_S = 5.0
@@ -137,3 +137,9 @@ def test_a_release_that_fails_is_logged(puppet: Puppet, caplog: pytest.LogCaptur
     slot = NewestFrame(puppet, "puppet", stall_s=LONG_S)
     slot.close()
     assert "puppet could not be closed: RuntimeError: lost" in caplog.text
+
+
+def test_a_rate_slower_than_the_patience_is_no_stall() -> None:
+    assert patience_s(5.0, 30.0) == 5.0
+    assert patience_s(5.0, 0.1) == 30.0
+    assert patience_s(5.0, 0.0) == 5.0

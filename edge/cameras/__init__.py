@@ -19,7 +19,7 @@ from edge.records import Frame
 CAMERAS = {
     "picamera": "edge.cameras.picamera:Picamera",
     "device": "edge.cameras.opencv:Device",
-    "video": "edge.cameras.opencv:Video",
+    "video": "edge.cameras.video:Video",
     "stream": "edge.cameras.opencv:Stream",
     "directory": "edge.cameras.directory:Directory",
     "scene": "edge.cameras.scene:Scene",

@@ -41,6 +41,11 @@ class Source(Protocol):
         """Let go of the device. Called once, after the last `grab`."""
 
 
+def patience_s(stall_s: float, fps: float) -> float:
+    """How long a source may give nothing: `stall_s`, and never less than three of its own frames."""
+    return max(stall_s, 3 / fps) if fps > 0 else stall_s
+
+
 class NewestFrame:
     """Holds the newest frame of a source until it is read."""
 

@@ -6,6 +6,7 @@ Not verified on hardware: written to picamera2's source and documentation, and t
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import threading
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import CameraSettings
-from edge.cameras.newest import NewestFrame, Shot
+from edge.cameras.newest import NewestFrame, Shot, patience_s
 from edge.errors import CameraError
 from edge.records import Frame
 
@@ -65,7 +66,7 @@ class Picamera:
         except Exception as error:  # picamera2 raises RuntimeError, ValueError and what libcamera's binding has
             self._camera.close()
             raise CameraError(f"The {self.name} cannot be set up: {_one_line(error)}.") from error
-        self._slot = NewestFrame(self, self.name, settings.stall_s)
+        self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, settings.fps))
         self._slot.wait_first()
 
     def _start(self, settings: CameraSettings, exact: bool) -> None:
@@ -142,6 +143,8 @@ class Picamera:
 
     def release(self) -> None:
         """The slot's source: see `newest.Source`. Never returns when libcamera is stuck."""
+        # picamera2 would close it again when the process ends, and never end where that is stuck.
+        atexit.unregister(self._camera.close)
         if self._waiting and hasattr(self._camera, "cancel_all_and_flush"):
             self._camera.cancel_all_and_flush()  # a capture that nothing will answer would stand before `stop`
         self._camera.stop()
