@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable, Optional, Union
 
 import cv2
 import numpy as np
@@ -22,20 +22,19 @@ from edge.errors import CameraError
 from edge.records import Frame
 from tests.fakes import picamera2 as fake_picamera2
 from tests.fakes.capture import FakeCapture
+from tests.fakes.rtsp import RtspServer
 
 FRAMES = 12
 STALL_S = 0.5
 FAKE_DEVICE = "/dev/null"  # exists everywhere; the fakes stand in for what the kernel says of it
 FOREVER_S = 8.0  # far more than anything here takes, far less than a hang
-LIVE = ["video-realtime", "stream", "device", "picamera", "scene"]
+LIVE = ["video-realtime", "http", "rtsp", "device", "picamera", "scene"]
 FINITE = ["directory", "video", "video-realtime"]
 REAL = [
     pytest.param("real-device", marks=pytest.mark.hardware),
     pytest.param("real-picamera", marks=pytest.mark.hardware),
 ]
 EVERY = ["directory", "video", *LIVE, *REAL]
-
-Open = Callable[..., Camera]
 
 
 def write_video(path: Path, frames: int = FRAMES, color: Optional[tuple[int, int, int]] = (0, 0, 255)) -> Path:
@@ -89,10 +88,14 @@ class _MjpegHandler(BaseHTTPRequestHandler):
         pass
 
 
+Open = Callable[..., Camera]
+Servers = dict[str, Union[MjpegServer, RtspServer]]
+
+
 @pytest.fixture
-def server() -> Iterator[MjpegServer]:
-    with MjpegServer() as running:
-        yield running
+def servers() -> Iterator[Servers]:
+    with MjpegServer() as http, RtspServer() as rtsp:
+        yield {"http": http, "rtsp": rtsp}
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def opener(tmp_path: Path, server: MjpegServer, faults: Callable[..., None]) -> Iterator[Open]:
+def opener(tmp_path: Path, servers: Servers, faults: Callable[..., None]) -> Iterator[Open]:
     """Opens a camera by its name in this file through the public seam, and closes it after the test."""
     with ExitStack() as stack:
 
@@ -124,6 +127,8 @@ def opener(tmp_path: Path, server: MjpegServer, faults: Callable[..., None]) -> 
             elif kind in ("video", "video-realtime"):
                 settings["source"] = str(write_video(tmp_path / "red.avi", 24 if kind == "video-realtime" else FRAMES))
                 settings["realtime"] = kind == "video-realtime"
+            elif kind in servers:
+                settings["source"] = servers[kind].address
             elif kind == "real-device":
                 if not v4l2.capture_devices():
                     pytest.skip("no V4L2 camera here")
@@ -133,7 +138,7 @@ def opener(tmp_path: Path, server: MjpegServer, faults: Callable[..., None]) -> 
                     pytest.skip("no picamera2 or no CSI camera here")
                 settings |= {"source": "picamera", "width_px": 640, "height_px": 480}
             else:
-                settings["source"] = {"stream": server.address, "device": FAKE_DEVICE}.get(kind, kind)
+                settings["source"] = FAKE_DEVICE if kind == "device" else kind
             if kind in ("device", "picamera") and sys.modules.get("picamera2") is not fake_picamera2:
                 faults()
             camera = open_camera(CameraSettings(**(settings | more)))  # type: ignore[arg-type]
@@ -196,7 +201,7 @@ def test_closing_ends_it_and_may_be_repeated(opener: Open, kind: str) -> None:
     assert time.monotonic() - started_s < FOREVER_S / 2
 
 
-@pytest.mark.parametrize("kind", ["video-realtime", "stream", "device", "picamera", "scene", *REAL])
+@pytest.mark.parametrize("kind", [*LIVE, *REAL])
 def test_closing_wakes_a_reader(opener: Open, kind: str) -> None:
     camera = opener(kind, fps=0.2) if kind == "scene" else opener(kind)
     reads = threading.Thread(target=lambda: list(frames_of(camera)), daemon=True)
@@ -263,9 +268,10 @@ def test_a_camera_that_goes_silent_is_an_error(opener: Open, faults: Callable[..
     assert not camera.ended
 
 
-def test_a_stream_that_goes_silent_is_an_error(opener: Open, server: MjpegServer) -> None:
-    camera = opener("stream", stall_s=STALL_S)
-    server.silent.set()
+@pytest.mark.parametrize("kind", ["http", "rtsp"])
+def test_a_stream_that_goes_silent_is_an_error(opener: Open, servers: Servers, kind: str) -> None:
+    camera = opener(kind, stall_s=STALL_S)
+    servers[kind].silent.set()
     message = read_until_error(camera)
     assert "the network was lost" in message or "stuck or lost" in message
 
