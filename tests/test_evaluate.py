@@ -231,12 +231,15 @@ def test_folders_without_classes_are_an_error(tmp_path):
         evaluate.truth_of(tmp_path, LABELS)
 
 
-def test_pictures_with_known_truth_are_mostly_right(classifier, data):
-    folder = data / "imagenet_sample"
-    if not folder.is_dir():
-        pytest.skip(f"no {folder}")
-    result = run(classifier, folder, index_prefix=True, background_offset=classifier.output.background_offset)
-    assert result.images == 1000
+def test_pictures_with_known_truth_are_mostly_right(classifier, data, tmp_path):
+    pictures = sorted((data / "imagenet_sample").glob("*/*.jpg"))[::8]
+    if not pictures:
+        pytest.skip(f"no pictures in {data / 'imagenet_sample'}")
+    for picture in pictures:
+        (tmp_path / picture.parent.name).mkdir(exist_ok=True)
+        (tmp_path / picture.parent.name / picture.name).symlink_to(picture)
+    result = run(classifier, tmp_path, index_prefix=True, background_offset=classifier.output.background_offset)
+    assert result.images == len(pictures) >= 100
     assert result.top1 > 0.75
     assert result.top5 > 0.9
-    assert result.latency_ms["invoke"].p99 is not None
+    assert result.latency_ms["invoke"].p90 is not None
