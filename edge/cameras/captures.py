@@ -55,11 +55,14 @@ def _unpack(row: cv2.typing.MatLike, size_px: tuple[int, int]) -> Optional[cv2.t
 def prepare(stall_s: float) -> None:
     """Settings of OpenCV that hold for the process; what the user set in the environment stays.
 
-    Its complaints are silenced because each becomes a `CameraError`; and a V4L2 read waits for a frame as long
-    as `stall_s`, not 10 s. OpenCV reads the variables when the first capture of a kind is opened or read.
+    Its complaints are silenced because each becomes a `CameraError`; a V4L2 read waits for a frame as long as
+    `stall_s`, not 10 s; RTSP comes through TCP where the camera offers it, since UDP loses parts of frames and
+    OpenCV 4.11 began with it (5.0 begins with TCP). OpenCV reads the variables when the first capture of a kind
+    is opened or read.
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(math.ceil(stall_s)))
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")
     if "OPENCV_LOG_LEVEL" not in os.environ:
         _set_log_level(0)
 
