@@ -1,59 +1,70 @@
-"""Reads and prepares the next frames of a file or folder on another thread while the model runs."""
+"""Keeps the model busy with a file's or folder's frames: reading, inference and the rest run side by side."""
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
-from typing import Optional, Union
+from typing import NamedTuple, Optional, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import Camera
-from edge.classifier import Prepared
+from edge.classifier import Answer, Classifier
 from edge.records import Frame
-from edge.tensors import InputSpec, Preprocessor
+from edge.tensors import Preprocessor
 
-_TENSORS = 3  # one with the consumer, one ready, one being filled
+_TENSORS = 3  # one with the model, one ready, one being filled
+_CLOSE_S = 2.0  # for the threads to end; one that is stuck is left behind, a daemon
+_ANSWERS = 2  # so many may wait for the consumer before the model waits too
 
 
-class ReadAhead:
-    """A camera's frames in order, each with its input tensor filled. Nothing is dropped.
+class _Prepared(NamedTuple):
+    frame: Frame
+    tensor: NDArray[np.generic]
+    preprocess_ns: int
 
-    Not for live cameras: there a frame read ahead would be a stale one.
+
+class Ahead:
+    """The answers to a camera's frames, in order, none left out.
+
+    One thread reads and fills input tensors, another runs the model, and the caller has what remains: ranking the
+    scores and writing records. Not for live cameras: there a frame read ahead would be a stale one.
     """
 
-    def __init__(self, camera: Camera, spec: InputSpec) -> None:
-        self._camera = camera
-        self._preprocessor = Preprocessor(spec)
-        self._free: queue.SimpleQueue[Optional[NDArray[np.generic]]] = queue.SimpleQueue()
-        self._ready: queue.SimpleQueue[Union[Prepared, BaseException, None]] = queue.SimpleQueue()
-        self._held: Optional[NDArray[np.generic]] = None
-        self._closing = False
+    def __init__(self, camera: Camera, classifier: Classifier) -> None:
         self.ended = False
+        self._camera = camera
+        self._classifier = classifier
+        self._closing = False
+        self._free: queue.SimpleQueue[NDArray[np.generic]] = queue.SimpleQueue()
+        self._prepared: queue.SimpleQueue[Union[_Prepared, BaseException, None]] = queue.SimpleQueue()
+        self._answers: queue.Queue[Union[Answer, BaseException, None]] = queue.Queue(_ANSWERS)
+        spec = classifier.input
         for _ in range(_TENSORS):
             self._free.put(np.empty((1, spec.height_px, spec.width_px, 3), spec.dtype))
-        self._thread = threading.Thread(target=self._fill, name="read-ahead", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for target, name in ((self._read, "reading ahead"), (self._infer, "inference"))
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def read(self, timeout_s: float = 1.0) -> Optional[Prepared]:
-        """The next frame, or None when none came in time or the source ended; valid until the next call.
+    def read(self, timeout_s: float = 1.0) -> Optional[Answer]:
+        """The next answer, or None when none came in time or the source ended.
 
         Raises:
-            EdgeError: what reading or preparing raised.
+            EdgeError: what the camera, the frame or the model raised.
         """
-        if self._held is not None:
-            self._free.put(self._held)
-            self._held = None
         if self.ended:
             return None
         try:
-            item = self._ready.get(timeout=timeout_s)
+            item = self._answers.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        if isinstance(item, Prepared):
-            self._held = item.tensor
+        if isinstance(item, Answer):
             return item
         self.ended = True
         if item is not None:
@@ -61,20 +72,29 @@ class ReadAhead:
         return None
 
     def close(self) -> None:
-        """End the thread. The camera stays open."""
+        """End the threads; what they hold is thrown away. The camera and the classifier stay open."""
         self._closing = True
-        self._free.put(None)
-        self._thread.join(timeout=2.0)
+        self._free.put(np.empty(0))  # wakes the reader
+        self._prepared.put(None)  # and the model's thread, also when the reader is stuck in its camera
+        deadline_s = time.monotonic() + _CLOSE_S
+        while self._threads[1].is_alive() and time.monotonic() < deadline_s:
+            with contextlib.suppress(queue.Empty):
+                self._answers.get(timeout=0.05)  # makes room for what it may be waiting to hand over
+        self._threads[0].join(max(0.0, deadline_s - time.monotonic()))
 
-    def _fill(self) -> None:
+    def _read(self) -> None:
+        preprocessor = Preprocessor(self._classifier.input)
         try:
-            while (tensor := self._free.get()) is not None and (frame := self._next()) is not None:
+            while (frame := self._next()) is not None:
+                tensor = self._free.get()
+                if self._closing:
+                    break
                 started_ns = time.monotonic_ns()
-                self._preprocessor.fill(frame.pixels, tensor)
-                self._ready.put(Prepared(frame, tensor, time.monotonic_ns() - started_ns))
-            self._ready.put(None)
+                preprocessor.fill(frame.pixels, tensor)
+                self._prepared.put(_Prepared(frame, tensor, time.monotonic_ns() - started_ns))
+            self._prepared.put(None)
         except BaseException as error:
-            self._ready.put(error)
+            self._prepared.put(error)
 
     def _next(self) -> Optional[Frame]:
         """The camera's next frame; None at its end or when closing."""
@@ -83,3 +103,13 @@ class ReadAhead:
             if frame is not None or self._camera.ended:
                 return frame
         return None
+
+    def _infer(self) -> None:
+        try:
+            while isinstance(item := self._prepared.get(), _Prepared) and not self._closing:
+                answer = self._classifier.infer_prepared(*item)
+                self._free.put(item.tensor)
+                self._answers.put(answer)
+            self._answers.put(item if isinstance(item, BaseException) else None)
+        except BaseException as error:
+            self._answers.put(error)

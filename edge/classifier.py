@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from datetime import datetime, timezone
 from typing import Any, Optional, Union
 
@@ -19,12 +19,14 @@ from edge.runtimes import Runtime
 from edge.tensors import InputSpec, OutputSpec, Preprocessor, top
 
 
-class Prepared(msgspec.Struct, frozen=True):
-    """A frame whose input tensor was filled ahead of time, on another thread."""
+class Answer(msgspec.Struct, frozen=True):
+    """A frame that the model has seen, before anyone has read what it said."""
 
     frame: Frame
-    tensor: NDArray[np.generic]
+    output: NDArray[np.generic]
+    """Shape (classes,), the output's own dtype."""
     preprocess_ns: int
+    invoke_ns: int
 
 
 class Classifier:
@@ -36,7 +38,7 @@ class Classifier:
             raise ModelError(f"{bundle.path} was opened without its input and output: use edge.loading.open_model.")
         self.bundle = bundle
         self.runtime = runtime
-        self.run = uuid.uuid4().hex[:12]
+        self.run = os.urandom(6).hex()
         self.input: InputSpec = bundle.input
         self.output: OutputSpec = bundle.output
         self._top_count = top_count
@@ -63,39 +65,66 @@ class Classifier:
             raise
         return opened
 
-    def classify(self, given: Union[Frame, Prepared, NDArray[np.uint8]], dropped: int = 0) -> Record:
+    def classify(self, given: Union[Frame, NDArray[np.uint8]], dropped: int = 0) -> Record:
         """Classify one frame.
 
         Args:
-            given: a frame, a prepared frame, or bare pixels (uint8 RGB, shape (height_px, width_px, 3)).
+            given: a frame, or bare pixels (uint8 RGB, shape (height_px, width_px, 3)).
             dropped: frames lost since the previous one, for the record.
 
         Raises:
             ImageError: the pixels are not an RGB picture of bytes.
             ModelError: the model's output is not made of numbers.
         """
+        frame = given if isinstance(given, Frame) else Frame(given, 0, time.monotonic_ns())
+        return self.finish(self.infer(frame), dropped)
+
+    def infer(self, frame: Frame) -> Answer:
+        """Preprocess a frame into the interpreter's own input and run the model; `finish` makes the record.
+
+        Raises:
+            ImageError: the pixels are not an RGB picture of bytes.
+        """
         started_ns = time.monotonic_ns()
-        if isinstance(given, Prepared):
-            frame = given.frame
-            np.copyto(self.runtime.input(), given.tensor)
-            invoking_ns = time.monotonic_ns()
-            preprocess_ns = given.preprocess_ns + invoking_ns - started_ns
-        else:
-            frame = given if isinstance(given, Frame) else Frame(given, 0, started_ns)
-            self._preprocessor.fill(frame.pixels, self.runtime.input())
-            invoking_ns = time.monotonic_ns()
-            preprocess_ns = invoking_ns - started_ns
+        self._preprocessor.fill(frame.pixels, self.runtime.input())
+        return self._invoke(frame, started_ns, 0)
+
+    def infer_prepared(self, frame: Frame, tensor: NDArray[np.generic], preprocess_ns: int) -> Answer:
+        """Run the model on an input tensor that was filled elsewhere; `finish` makes the record, on any thread.
+
+        Args:
+            frame: where the tensor came from.
+            tensor: shape and dtype of the model's input.
+            preprocess_ns: what filling it took.
+        """
+        started_ns = time.monotonic_ns()
+        np.copyto(self.runtime.input(), tensor)
+        return self._invoke(frame, started_ns, preprocess_ns)
+
+    def _invoke(self, frame: Frame, started_ns: int, preprocess_ns: int) -> Answer:
+        invoking_ns = time.monotonic_ns()
         self.runtime.invoke()
-        invoked_ns = time.monotonic_ns()
-        predictions = top(self.runtime.output(), self.output, self.bundle.labels, self._top_count)
         done_ns = time.monotonic_ns()
-        invoke_ns, postprocess_ns = invoked_ns - invoking_ns, done_ns - invoked_ns
-        wait_ns = done_ns - frame.captured_ns - preprocess_ns - invoke_ns - postprocess_ns
+        output = self.runtime.output().reshape(-1).copy()
+        return Answer(frame, output, preprocess_ns + invoking_ns - started_ns, done_ns - invoking_ns)
+
+    def finish(self, answer: Answer, dropped: int = 0) -> Record:
+        """The record of an answer; `wait` is all of its age that no other stage accounts for.
+
+        Raises:
+            ModelError: the model's output is not made of numbers.
+        """
+        frame, started_ns = answer.frame, time.monotonic_ns()
+        predictions = top(answer.output, self.output, self.bundle.labels, self._top_count)
+        finished_ns = time.monotonic_ns()
+        postprocess_ns = finished_ns - started_ns
+        age_ns = finished_ns - frame.captured_ns
+        wait_ns = age_ns - answer.preprocess_ns - answer.invoke_ns - postprocess_ns
         return Record(
             run=self.run,
             sequence=frame.sequence,
             utc=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
-            timings=Timings(max(0, wait_ns), preprocess_ns, invoke_ns, postprocess_ns),
+            timings=Timings(max(0, wait_ns), answer.preprocess_ns, answer.invoke_ns, postprocess_ns),
             predictions=predictions,
             backend=self.runtime.backend,
             truth=frame.label,

@@ -11,9 +11,9 @@ from typing import Optional
 
 import msgspec
 
-from edge.ahead import ReadAhead
+from edge.ahead import Ahead
 from edge.cameras import Camera
-from edge.classifier import Classifier, Prepared
+from edge.classifier import Answer, Classifier
 from edge.records import Record
 from edge.sinks import Sink
 
@@ -72,14 +72,14 @@ def stop_on_signals() -> Iterator[threading.Event]:
 def run(camera: Camera, classifier: Classifier, sinks: Sequence[Sink], limits: Limits, stop: threading.Event) -> Totals:
     """Classify until a limit, the end of the source or `stop`.
 
-    A live camera is read as frames are wanted, so that each is the newest; any other is read and prepared
-    ahead on a second thread, so that the model never waits for it.
+    A live camera is read as frames are wanted, so that each is the newest. With any other the model works ahead,
+    so that it never waits: see `edge.ahead`.
 
     Raises:
         EdgeError: the camera or the model failed.
     """
     totals = Totals()
-    source = camera if camera.live else ReadAhead(camera, classifier.input)
+    ahead = None if camera.live else Ahead(camera, classifier)
     started_ns = time.monotonic_ns()
     period_ns = round(1e9 / limits.fps) if limits.fps else 0
     due_ns = started_ns
@@ -92,21 +92,26 @@ def run(camera: Camera, classifier: Classifier, sinks: Sequence[Sink], limits: L
             if now_ns < due_ns:
                 stop.wait(min((due_ns - now_ns) / 1e9, _POLL_S))
                 continue
-            item = source.read(_POLL_S)
-            if item is None:
-                if source.ended:
+            answer = ahead.read(_POLL_S) if ahead else _newest(camera, classifier)
+            if answer is None:
+                if (ahead or camera).ended:
                     break
                 continue
             due_ns = max(due_ns + period_ns, now_ns)
-            sequence = (item.frame if isinstance(item, Prepared) else item).sequence
+            sequence = answer.frame.sequence
             dropped = 0 if expected is None else max(0, sequence - expected)
             expected = sequence + 1
-            record = classifier.classify(item, dropped)
+            record = classifier.finish(answer, dropped)
             totals.add(record)
             totals.seconds = (time.monotonic_ns() - started_ns) / 1e9
             for sink in sinks:
                 sink.write(record)
     finally:
-        if isinstance(source, ReadAhead):
-            source.close()
+        if ahead:
+            ahead.close()
     return totals
+
+
+def _newest(camera: Camera, classifier: Classifier) -> Optional[Answer]:
+    frame = camera.read(_POLL_S)
+    return None if frame is None else classifier.infer(frame)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge import Classifier, Frame, Record, daemon
-from edge.ahead import ReadAhead
+from edge.ahead import Ahead
 from edge.errors import CameraError, ImageError
 from edge.loading import BareOptions
 
@@ -132,11 +132,11 @@ def test_stages_add_up_to_the_age(colours: Classifier) -> None:
 
 def test_reading_ahead_ends_with_its_consumer(colours: Classifier) -> None:
     source = Source(1000)
-    ahead = ReadAhead(source, colours.input)
+    ahead = Ahead(source, colours)
     assert ahead.read() is not None
     ahead.close()
     assert source.reads < 10
-    assert "read-ahead" not in {thread.name for thread in threading.enumerate()}
+    assert not {"reading ahead", "inference"} & {thread.name for thread in threading.enumerate()}
 
 
 def test_signals_are_caught_once_and_given_back() -> None:

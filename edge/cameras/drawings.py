@@ -33,8 +33,8 @@ class _Canvas:
     def __init__(self, height_px: int, width_px: int, top: Color, bottom: Color, zoom: float = 1.0) -> None:
         """A background that runs from one colour to the other."""
         share = np.linspace(0.0, 1.0, height_px)[:, None, None]
-        rows = np.asarray(top) * (1 - share) + np.asarray(bottom) * share
-        self.pixels: NDArray[np.uint8] = np.repeat(rows, width_px, axis=1).astype(np.uint8)
+        rows = (np.asarray(top) * (1 - share) + np.asarray(bottom) * share).astype(np.uint8)
+        self.pixels: NDArray[np.uint8] = np.repeat(rows, width_px, axis=1)
         self.unit = min(height_px, width_px) * zoom
         self.half_width = width_px / 2 / self.unit
         self.half_height = height_px / 2 / self.unit
