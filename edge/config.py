@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -68,6 +67,8 @@ def read(path: Path) -> Config:
 
 def _explain(message: str) -> str:
     """Msgspec's words with the key's path first, and the nearest key for an unknown one."""
+    import difflib  # only for mistakes
+
     found = re.fullmatch(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", message, re.DOTALL)
     assert found  # the pattern matches any text
     what, path = found["what"], found["path"] or ""

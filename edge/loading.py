@@ -87,8 +87,8 @@ def _open_bare(path: Path, options: BareOptions) -> Bundle:
         names: tuple[str, ...] = ()
     elif options.labels:
         names = label_files.read(Path(options.labels))
-    elif facts.labels is not None:
-        names = label_files.parse(facts.labels, f"the label file inside {path}")
+    elif (packed := tflite_file.packed_labels(path)) is not None:
+        names = label_files.parse(packed, f"the label file inside {path}")
     else:
         raise LabelError(f"{path} has no labels inside: give its label file with --labels.")
     return Bundle(path.stem, path, bundles.sha256_of(path), None, None, names, facts)

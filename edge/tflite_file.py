@@ -6,11 +6,10 @@ Support's metadata_schema.fbs (ModelMetadata, NormalizationOptions).
 
 from __future__ import annotations
 
-import io
 import mmap
 import struct
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
 
@@ -41,8 +40,6 @@ class TfliteFile(NamedTuple):
     mean: Optional[tuple[float, ...]]
     std: Optional[tuple[float, ...]]
     """Normalization from the file's TFLite metadata: value = (pixel - mean) / std."""
-    labels: Optional[str]
-    """Text of the label file packed into the TFLite metadata."""
 
     @property
     def edgetpu(self) -> bool:
@@ -136,13 +133,29 @@ def read(path: Path) -> TfliteFile:
     Raises:
         ModelError: the file is missing, is not TensorFlow Lite, or is damaged.
     """
+    with _mapped(path) as buffer:
+        return _facts(buffer)
+
+
+def packed_labels(path: Path) -> Optional[str]:
+    """Text of the label file that TFLite metadata names for the output; None when there is none.
+
+    Raises:
+        ModelError: see `read`.
+    """
+    with _mapped(path) as buffer:
+        return _packed_labels(path, _Table(buffer, _u32(buffer, 0)))
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
     try:
         with path.open("rb") as file:
             head = file.read(512)
             if head[4:8] != b"TFL3":
                 raise ModelError(f"{path} is not a TensorFlow Lite model: {_what_it_is(head)}; give a .tflite file.")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
-                return _facts(buffer)
+                yield buffer
     except IsADirectoryError:
         raise ModelError(f"{path} is a folder; expected a .tflite file or a bundle with model.yaml.") from None
     except OSError as error:
@@ -186,7 +199,6 @@ def _facts(buffer: mmap.mmap) -> TfliteFile:
         activation=_activation(graphs[0], operators, kinds),
         mean=mean,
         std=std,
-        labels=_packed_labels(buffer, model),
     )
 
 
@@ -226,7 +238,7 @@ def _normalization(model: _Table) -> tuple[Optional[tuple[float, ...]], Optional
     return None, None
 
 
-def _packed_labels(buffer: mmap.mmap, model: _Table) -> Optional[str]:
+def _packed_labels(path: Path, model: _Table) -> Optional[str]:
     """The label file of the first output, from the zip archive that TFLite Support appends to the model."""
     metadata = _metadata(model)
     if metadata is None:
@@ -240,8 +252,10 @@ def _packed_labels(buffer: mmap.mmap, model: _Table) -> Optional[str]:
     ]
     if not names:
         return None
+    import zipfile
+
     try:
-        with zipfile.ZipFile(io.BytesIO(buffer)) as archive:
+        with zipfile.ZipFile(path) as archive:
             return archive.read(names[0]).decode("utf-8-sig")
     except (zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
         raise struct.error(f"label file {names[0]!r} promised by its metadata cannot be read: {error}") from None
