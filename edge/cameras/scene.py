@@ -22,11 +22,15 @@ _SLACK_PX = 64  # the noise picture is so much larger than a frame; each frame t
 _MOST_PX = 4096
 
 
+_Picture = NDArray[np.uint8]
+
+
 class _Thing(NamedTuple):
     label: str
     """As the ImageNet label files have it."""
-    draw: Callable[[float], NDArray[np.uint8]]
-    """Seconds since the start to a picture, RGB, of the frame's size; may return the same array again."""
+    begin: Callable[[], Callable[[float], _Picture]]
+    """Draws what does not move; what it gives makes a picture (RGB, of the frame's size) of the seconds since the
+    start. Called when the thing's turn begins, so that only one thing's pictures are in memory."""
 
 
 class Scene:
@@ -62,20 +66,18 @@ class Scene:
         self._size_px = (width, height)
         self._fps = settings.fps
         self._seed = settings.seed
-        lights = drawings.traffic_lights(height, width)
-        keyboard = drawings.keyboard(height, width)
-        crossword = drawings.crossword(height, width, settings.seed)
-        clock = drawings.clock_face(height, width)
+        self._local_time = local_time
         self._things = (
-            _Thing("wall clock", lambda _: drawings.with_hands(clock, local_time())),
-            _Thing("traffic light", lambda at_s: lights[int(at_s / 1.3) % len(lights)]),
-            _Thing("computer keyboard", lambda _: keyboard),
-            _Thing("crossword puzzle", lambda _: crossword),
+            _Thing("wall clock", self._clock),
+            _Thing("traffic light", self._traffic_light),
+            _Thing("computer keyboard", lambda: _still(drawings.keyboard(height, width))),
+            _Thing("crossword puzzle", lambda: _still(drawings.crossword(height, width, settings.seed))),
         )
-        generator = np.random.default_rng(settings.seed)
-        self._noise: NDArray[np.uint8] = generator.integers(
-            0, _NOISE + 1, (height + _SLACK_PX, width + _SLACK_PX, 3), np.uint8
-        )
+        self._shown = 0
+        self._draw = self._things[0].begin()
+        rows, columns = height + _SLACK_PX, width + _SLACK_PX
+        specks = np.frombuffer(random.Random(settings.seed).randbytes(rows * columns * 3), np.uint8)
+        self._noise: _Picture = (specks % np.uint8(_NOISE + 1)).reshape(rows, columns, 3)
         self._closing = threading.Event()
         self._start_s = time.monotonic()
         self._sequence = -1
@@ -105,14 +107,25 @@ class Scene:
     def draw(self, sequence: int) -> tuple[NDArray[np.uint8], str]:
         """The frame of a number, RGB of shape (height_px, width_px, 3), and what it shows."""
         at_s = sequence / self._fps
-        thing = self._things[int(at_s / TURN_S) % len(self._things)]
+        index = int(at_s / TURN_S) % len(self._things)
+        if index != self._shown:
+            self._shown, self._draw = index, self._things[index].begin()
         chance = random.Random(self._seed * 1_000_003 + sequence)
         moved = cv2.warpAffine(
-            thing.draw(at_s), self._motion(at_s), self._size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            self._draw(at_s), self._motion(at_s), self._size_px, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         top, left = chance.randrange(_SLACK_PX), chance.randrange(_SLACK_PX)
         noise = self._noise[top : top + self._size_px[1], left : left + self._size_px[0]]
-        return cv2.addWeighted(moved, 1.0, noise, 1.0, -_NOISE / 2, dst=moved).astype(np.uint8, copy=False), thing.label
+        label = self._things[index].label
+        return cv2.addWeighted(moved, 1.0, noise, 1.0, -_NOISE / 2, dst=moved).astype(np.uint8, copy=False), label
+
+    def _clock(self) -> Callable[[float], _Picture]:
+        face = drawings.clock_face(self._size_px[1], self._size_px[0])
+        return lambda _: drawings.with_hands(face, self._local_time())
+
+    def _traffic_light(self) -> Callable[[float], _Picture]:
+        lights = drawings.traffic_lights(self._size_px[1], self._size_px[0])
+        return lambda at_s: lights[int(at_s / 1.3) % len(lights)]
 
     def _motion(self, at_s: float) -> NDArray[np.float64]:
         """A hand-held camera's sway: a few degrees and a few hundredths of the frame, as a 2x3 affine matrix."""
@@ -124,3 +137,7 @@ class Scene:
         matrix[0, 2] += 0.012 * width * math.sin(1.1 * phase)
         matrix[1, 2] += 0.012 * height * math.sin(1.3 * phase + 2.0)
         return matrix
+
+
+def _still(picture: _Picture) -> Callable[[float], _Picture]:
+    return lambda _: picture
