@@ -41,4 +41,7 @@ $(VENV)/.test: $(VENV)/.installed
 
 $(VENV)-bench/.bench: setup.cfg pyproject.toml systemd/venv.sh
 	sh systemd/venv.sh $(PYTHON) $(VENV)-bench '.[bench]'
+	@# mediapipe brings an OpenCV with windows into the same folder; measure with the one that a device has
+	$(VENV)-bench/bin/pip uninstall -qq --yes opencv-contrib-python
+	$(VENV)-bench/bin/pip install -qq --force-reinstall --no-deps opencv-python-headless
 	@touch $@
