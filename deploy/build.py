@@ -11,10 +11,9 @@ from typing import Any, Callable, Optional
 
 import msgspec
 
-from deploy import bundles, datasets, inspect, metadata, quantize, verify, weights
+from deploy import bundles, datasets, equalize, inspect, metadata, quantize, rounding, verify, weights
 from deploy.backbones import Backbone, backbone
 from edge import __version__
-from edge import labels as label_files
 from edge.bundle import Accuracy, Contract, Provenance
 from edge.errors import ModelError
 from edge.tensors import InputSpec, Interpolation, OutputSpec
@@ -105,6 +104,8 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
     say("converting to float TensorFlow Lite, the reference")
     reference = quantize.to_float(model)
     say(f"quantizing, calibrated on {len(split.calibration)} pictures")
+    equalize.equalize(model, quantize.calibration_tensors(split.calibration, float_input))
+    rounding.round_convolutions(model, quantize.calibration_tensors(split.calibration, float_input))
     bare = quantize.to_int8(model, split.calibration, float_input)
     labels = LABELS.read_text("utf-8")
     packed = metadata.pack(bare, _metadata(row, found), labels)
@@ -255,7 +256,8 @@ def _provenance(request: Request, found: weights.Weights, split: datasets.Split)
         weights=found.origin,
         weights_sha256=found.sha256,
         licence=found.licence,
-        converter=f"edge-deploy {__version__}: Keras and TFLiteConverter, recipe {quantize.RECIPE}",
+        converter=f"edge-deploy {__version__}: Keras and TFLiteConverter, recipe {quantize.RECIPE}, "
+        "channels equalized, convolutions rounded by GPTQ",
         calibration=f"{count} of {count + len(split.evaluation)} pictures, evenly spaced by path: {_data(request)}",
         versions={
             "keras": keras.__version__,
@@ -279,8 +281,3 @@ def _accuracy(comparison: Optional[verify.Comparison], request: Request) -> Opti
         float_top1=round(comparison.float_top1, _SHARE_DIGITS),
         agreement=round(comparison.agreement, _SHARE_DIGITS),
     )
-
-
-def check_labels() -> tuple[str, ...]:
-    """The class names that are packed into every bundle."""
-    return label_files.read(LABELS)

@@ -38,7 +38,7 @@ def cli() -> None:
     type=click.IntRange(1),
     default=200,
     show_default=True,
-    help="How many calibrate, evenly spaced.",
+    help="How many calibrate.",
 )
 @click.option("--weights", metavar="FILE|random", help="A .pth file, or an untrained model. [the published weights]")
 @click.option("--licence", metavar="TEXT", help="Licence of the weights in --weights FILE, for the contract.")
@@ -46,7 +46,7 @@ def cli() -> None:
 @click.option(
     "--interpolation",
     type=click.Choice(["bilinear", "bicubic", "area"]),
-    help="How frames are resized. [the backbone's]",
+    help="How to resize. [the backbone's]",
 )
 @click.option(
     "--most-drop", type=float, default=0.5, show_default=True, help="Points of top-1 that quantization may cost."
@@ -56,7 +56,7 @@ def cli() -> None:
     type=float,
     default=98.0,
     show_default=True,
-    help="Percent of pictures with the same top-1 as float.",
+    help="Percent of top-1 as in float.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
@@ -113,26 +113,24 @@ def _summary(report: Report) -> str:
     lines = [
         f"{report.out}: {report.name}, {report.bytes / 1e6:.2f} MB, {report.parameters / 1e6:.2f} M parameters, "
         f"{report.seconds:.0f} s",
-        f"  sha256      {report.sha256}",
-        f"  weights     {report.weights}",
+        f"  sha256       {report.sha256}",
+        f"  weights      {report.weights}",
     ]
     seen = report.comparison
     if seen and seen.top1 is not None and seen.top5 is not None and seen.float_top1 is not None and seen.float_top5:
         low, high = seen.top1_interval95 or (0.0, 1.0)
         lines += [
-            f"  int8        top-1 {seen.top1:.2%} (95 %: {low:.2%} to {high:.2%}), top-5 {seen.top5:.2%}, "
+            f"  int8         top-1 {seen.top1:.2%} (95 %: {low:.2%} to {high:.2%}), top-5 {seen.top5:.2%}, "
             f"{seen.labelled} pictures",
-            f"  float       top-1 {seen.float_top1:.2%}, top-5 {seen.float_top5:.2%}",
+            f"  float        top-1 {seen.float_top1:.2%}, top-5 {seen.float_top5:.2%}",
         ]
     elif seen:
-        lines.append("  accuracy    not measured: no folder is named NNN_anything, NNN being the class index")
+        lines.append("  accuracy     not measured: no folder is named NNN_anything, NNN being the class index")
     else:
-        lines.append("  accuracy    not measured: the weights are random")
+        lines.append("  accuracy     not measured: the weights are random")
     golden = report.golden
-    lines.append(
-        f"  golden      seed {golden.golden.seed}, top 5 {list(golden.golden.top5)}, smallest gap {golden.gap} steps"
-    )
-    lines += [f"  {bar.name:<12}{bar.measured} (required: {bar.required})" for bar in report.bars]
+    lines.append(f"  golden       seed {golden.golden.seed}, top 5 {list(golden.golden.top5)}, gap {golden.gap} steps")
+    lines += [f"  {bar.name:<13}{bar.measured} (required: {bar.required})" for bar in report.bars]
     return "\n".join(lines)
 
 

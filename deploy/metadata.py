@@ -12,10 +12,10 @@ import struct
 import zipfile
 from collections.abc import Sequence
 
-import flatbuffers
+import flatbuffers  # type: ignore[import-untyped]
 import msgspec
 from flatbuffers import number_types
-from flatbuffers.table import Table
+from flatbuffers.table import Table  # type: ignore[import-untyped]
 
 from edge.errors import ModelError
 from edge.tflite_file import METADATA_NAME
@@ -153,9 +153,8 @@ def _vector(builder: flatbuffers.Builder, offsets: Sequence[int]) -> int:
 def _described(metadata: Metadata) -> bytes:
     """The ModelMetadata FlatBuffer."""
     builder = flatbuffers.Builder(1024)
-    image = _table(
-        builder, 7, {0: _text(builder, "image"), 3: _content(builder, _IMAGE_PROPERTIES), 4: _units(builder, metadata)}
-    )
+    content, units = _content(builder, _IMAGE_PROPERTIES), _units(builder, metadata)
+    image = _table(builder, 7, {0: _text(builder, "image"), 3: content, 4: units})
     labels = _vector(builder, [_label_file(builder, metadata)])
     scores = _table(builder, 7, {0: _text(builder, "scores"), 3: _content(builder, _FEATURE_PROPERTIES), 6: labels})
     inputs, outputs = _vector(builder, [image]), _vector(builder, [scores])

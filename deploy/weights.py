@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import msgspec
+import numpy as np
 
 from edge.errors import ModelError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 RANDOM = "random"
@@ -154,7 +154,8 @@ def load(model: Any, tensors: dict[str, NDArray[np.generic]]) -> None:
     left = [name for name in tensors if name not in used and not name.endswith(_UNUSED_SUFFIX)]
     if left:
         raise ModelError(
-            f"The weights do not fit {model.name}: it has no place for {left[0]}; give the weights of this very backbone."
+            f"The weights do not fit {model.name}: it has no place for {left[0]}; give the "
+            "weights of this very backbone."
         )
 
 
@@ -182,4 +183,4 @@ def _for_keras(
             f"The weights have no {name} of {len(axes)} dimensions: give the weights of this very backbone."
         )
     used.add(name)
-    return tensors[name].transpose(axes)
+    return np.transpose(tensors[name], axes)
