@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.errors import LabelError
 
 BACKGROUND = "background"
-_NUMBERED = re.compile(r"(\d+)(?:\s*:\s*|\s+)(\S.*)")
+_NUMBERED = re.compile(r"(\d+)(?:\s*:\s+|:|\s+)(\S.*)")
 
 
 def read(path: Path) -> tuple[str, ...]:
