@@ -92,9 +92,9 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
     started_s = time.monotonic()
     row = backbone(request.backbone)
     bundles.check_target(request.out)
+    found = weights.find(row.name, request.weights, request.licence)
     split = datasets.split(datasets.find_pictures(request.pictures), request.calibration_images)
     quantize.require_tensorflow()
-    found = weights.find(row.name, request.weights, request.licence)
     say(f"{row.name} with {found.origin}")
     model = _model(row, found)
 
@@ -226,7 +226,10 @@ def _accuracy_bars(comparison: verify.Comparison, request: Request) -> tuple[Bar
 def _require(bars: tuple[Bar, ...]) -> None:
     missed = [f"{bar.name} is {bar.measured}, required is {bar.required}" for bar in bars if not bar.held]
     if missed:
-        raise ModelError(f"The quantized model misses its bars, so no bundle was written: {'; '.join(missed)}.")
+        raise ModelError(
+            f"The quantized model misses its bars, so no bundle was written: {'; '.join(missed)}; calibrate on other "
+            "pictures, or lower the bars of accuracy with --least-agreement and --most-drop."
+        )
 
 
 def _metadata(row: Backbone, found: weights.Weights) -> metadata.Metadata:

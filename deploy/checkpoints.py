@@ -121,7 +121,7 @@ def _read_zip(data: bytes) -> Any:
         root = pickles[0][: -len("data.pkl")]
 
         def storage(dtype: DTypeLike, key: str, items: int) -> NDArray[np.generic]:
-            return np.frombuffer(archive.read(f"{root}data/{key}"), dtype, count=items)
+            return _numbers(archive.read(f"{root}data/{key}"), dtype, items)
 
         return _Unpickler(io.BytesIO(archive.read(pickles[0])), storage).load()
 
@@ -147,5 +147,11 @@ def _read_legacy(data: bytes) -> Any:
         (items,) = struct.unpack("<q", file.read(8))
         if items != target.size:
             raise pickle.UnpicklingError(f"storage {key} has {items} items, expected {target.size}")
-        target[:] = np.frombuffer(file.read(target.nbytes), target.dtype)
+        target[:] = _numbers(file.read(target.nbytes), target.dtype, items)
     return state
+
+
+def _numbers(data: bytes, dtype: DTypeLike, items: int) -> NDArray[np.generic]:
+    if len(data) != items * np.dtype(dtype).itemsize:
+        raise pickle.UnpicklingError(f"a storage has {len(data)} bytes where {items} items are promised")
+    return np.frombuffer(data, dtype) if items else np.empty(0, dtype)

@@ -33,8 +33,9 @@ def require_tensorflow() -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the same numbers with and without a GPU
     try:
-        import keras  # noqa: F401
-        import tensorflow as tf
+        with _quiet():
+            import keras  # noqa: F401
+            import tensorflow as tf
     except ModuleNotFoundError as error:
         raise RuntimeUnavailableError(
             f"Building a model needs TensorFlow and Keras, and {error.name} is not installed: "

@@ -140,13 +140,12 @@ def _taps(layer: Any, given: Any) -> list[Any]:
 def _grouped(kernel: NDArray[np.float32], groups: int) -> _Array:
     """A Keras kernel as (groups, taps, outputs): Conv2D is (h, w, in, out), DepthwiseConv2D (h, w, channels, 1)."""
     flat = kernel.astype(np.float64)
-    if groups == 1:
-        return flat.reshape(1, -1, kernel.shape[-1])
-    return flat.reshape(-1, groups, 1).transpose(1, 0, 2)
+    grouped: _Array = flat.reshape(1, -1, kernel.shape[-1])
+    return grouped if groups == 1 else flat.reshape(-1, groups, 1).transpose(1, 0, 2)
 
 
 def _ungrouped(kernel: _Array, shape: tuple[int, ...]) -> _Array:
-    return np.reshape(kernel if len(kernel) == 1 else kernel.transpose(1, 0, 2), shape)
+    return (kernel if len(kernel) == 1 else kernel.transpose(1, 0, 2)).reshape(shape)
 
 
 def _absorb(layer: Any, shift: _Array) -> None:

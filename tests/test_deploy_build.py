@@ -1,0 +1,80 @@
+"""Building for real; only where TensorFlow is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edge.bundle import open_bundle
+from tests.conftest import ROOT
+
+if importlib.util.find_spec("tensorflow") is None:
+    pytest.skip("TensorFlow is not installed (extra: convert)", allow_module_level=True)
+
+COUNTS = """
+import json, math
+from deploy.backbones import BACKBONES
+from deploy.quantize import require_tensorflow
+require_tensorflow()
+models = {name: row.build(row) for name, row in BACKBONES.items()}
+print(json.dumps({name: sum(math.prod(v.shape) for v in m.trainable_variables) for name, m in models.items()}))
+"""
+EQUAL = """
+import keras, numpy as np
+from deploy import equalize, rounding
+from deploy.backbones import backbone
+from deploy.quantize import require_tensorflow
+require_tensorflow()
+row = backbone("efficientnet_lite0")
+model = row.build(row)
+draw = np.random.default_rng(0)
+pictures = [draw.uniform(-1, 1, (1, 224, 224, 3)).astype(np.float32) for _ in range(2)]
+head = keras.Model(model.inputs, model.get_layer("_fc").output)
+def seen(): return np.asarray(head(pictures[0], training=False))
+before = seen()
+equalize.equalize(model, pictures)
+after = seen()
+assert np.abs(after - before).max() < 1e-3 * np.abs(before).max(), "equalizing changed the answer"
+rounding.round_convolutions(model, pictures)
+kernel = model.get_layer("_conv_head").get_weights()[0]
+steps = kernel / (np.abs(kernel).max((0, 1, 2)) / 127)
+assert np.abs(steps - np.rint(steps)).max() < 1e-3, "weights are off the grid"
+"""
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_parameter_counts_are_the_published_ones() -> None:
+    counts = json.loads(run("-c", COUNTS).splitlines()[-1])
+    assert [round(count / 1e6, 1) for count in counts.values()] == [4.7, 5.4, 6.1, 8.2, 13.0]
+
+
+def test_equalizing_changes_nothing_and_rounding_reaches_the_grid() -> None:
+    run("-c", EQUAL)
+
+
+def test_an_untrained_model_is_built_twice_the_same(photo_files: dict[str, Path], tmp_path: Path) -> None:
+    pictures = next(iter(photo_files.values())).parent
+    documents = []
+    for name in ("one", "two"):
+        options = ["--calibrate", pictures, "--calibration-images", 2, "--out", tmp_path / name, "--weights", "random"]
+        documents.append(json.loads(run("-m", "deploy.cli", "build", "efficientnet_lite0", *options, "--json")))
+    one, two = documents
+    assert one["sha256"] == two["sha256"]
+    assert one["comparison"] is None
+    assert all(bar["held"] for bar in one["bars"])
+    for file in ("model.tflite", "labels.txt", "model.yaml"):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+    contract = open_bundle(tmp_path / "one").contract
+    assert contract is not None
+    assert contract.accuracy is None
+    assert "random" in contract.provenance.weights
