@@ -7,16 +7,19 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import msgspec
 
-from deploy import bundles, datasets, equalize, inspect, metadata, quantize, rounding, verify, weights
+from deploy import bundles, datasets, equalize, inspect, quantize, rounding, verify, weights
 from deploy.backbones import Backbone, backbone
 from edge import __version__
 from edge.bundle import Accuracy, Contract, Provenance
 from edge.errors import ModelError
 from edge.tensors import InputSpec, Interpolation, OutputSpec
+
+if TYPE_CHECKING:
+    from deploy.metadata import Metadata
 
 LABELS = Path(__file__).with_name("imagenet_labels.txt")
 OPERATORS = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "QUANTIZE", "SOFTMAX")
@@ -95,6 +98,8 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
     found = weights.find(row.name, request.weights, request.licence)
     split = datasets.split(datasets.find_pictures(request.pictures), request.calibration_images)
     quantize.require_tensorflow()
+    from deploy import metadata  # needs flatbuffers, which comes with TensorFlow
+
     say(f"{row.name} with {found.origin}")
     model = _model(row, found)
 
@@ -232,8 +237,10 @@ def _require(bars: tuple[Bar, ...]) -> None:
         )
 
 
-def _metadata(row: Backbone, found: weights.Weights) -> metadata.Metadata:
-    return metadata.Metadata(
+def _metadata(row: Backbone, found: weights.Weights) -> Metadata:
+    from deploy.metadata import Metadata
+
+    return Metadata(
         name=row.name,
         description=f"Image classifier, 1000 ImageNet classes, full integer ({quantize.RECIPE}).",
         author=f"edge-runner; weights: {found.origin}",
