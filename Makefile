@@ -8,12 +8,15 @@ BIN := $(VENV)/bin
 # The folder with the larger picture sets, for the tests and benchmarks that need them.
 export EDGE_TEST_DATA ?= $(abspath ../shared/data)
 
+# picamera2 comes from apt; when it is installed later, the environment is made anew so that it can see it.
+SEES := $(shell $(PYTHON) -c 'import importlib.util as u; print("system" if u.find_spec("picamera2") else "own")' 2>/dev/null)
+
 .PHONY: help run test lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
 
-run: $(VENV)/.installed ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
+run: $(VENV)/.installed-$(SEES) ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
 	$(BIN)/edge run $(ARGS)
 
 test: $(VENV)/.test ## Install, then run the whole test suite
@@ -31,11 +34,11 @@ clean: ## Remove the virtual environments
 	rm -rf $(VENV) $(VENV)-bench
 
 # systemd/venv.sh knows about Raspberry Pi OS: picamera2 comes from apt, and numpy has to fit it.
-$(VENV)/.installed: setup.cfg pyproject.toml systemd/venv.sh
+$(VENV)/.installed-$(SEES): setup.cfg pyproject.toml systemd/venv.sh
 	sh systemd/venv.sh $(PYTHON) $(VENV) .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.installed
+$(VENV)/.test: $(VENV)/.installed-$(SEES)
 	sh systemd/venv.sh $(PYTHON) $(VENV) '.[$(EXTRAS)]'
 	@touch $@
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -11,11 +10,13 @@ import msgspec
 
 from edge import bundle as bundles
 from edge import device as devices
+from edge import tflite_file
 from edge.classifier import Classifier
-from edge.errors import ConfigError, ModelError, RuntimeUnavailableError
+from edge.errors import ConfigError, ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import NS_PER_MS
-from edge.runtimes import AUTO_ORDER, RUNTIMES, open_runtime
+from edge.runtimes import open_runtime, require
+from edge.runtimes.trial import require_sound
 from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, summary
 
 # At least one warm-up run and half a second, one second and 50 runs of steady state, at most 150 seconds:
@@ -229,7 +230,11 @@ def _first_use(model: str, runtime: str, threads: Optional[int], options: Option
     path = bundles.locate(model)
     if path.is_dir():
         path /= bundles.read_contract(path).file
-    _import_runtime(runtime)
+    else:
+        tflite_file.read(path)
+        require_sound(runtime, path.resolve())
+    bundles.sha256_of(path)  # brings the file into the page cache
+    require(runtime)  # so that Python's import is not taken for the model's load
     loading_ns = time.monotonic_ns()
     try:
         opened = open_runtime(runtime, path, threads)
@@ -241,17 +246,6 @@ def _first_use(model: str, runtime: str, threads: Optional[int], options: Option
     done_ns = time.monotonic_ns()
     opened.close()
     return invoking_ns - loading_ns, done_ns - invoking_ns
-
-
-def _import_runtime(name: str) -> None:
-    """Import the runtime's package, so that Python's import is not taken for the model's load."""
-    for candidate in AUTO_ORDER if name == "auto" else (name,) if name in RUNTIMES else ():
-        module, _, runtime = RUNTIMES[candidate].partition(":")
-        try:
-            getattr(importlib.import_module(module), runtime).require()
-        except RuntimeUnavailableError:
-            continue
-        return
 
 
 def _timed(run: Callable[[], None], samples_ns: list[int]) -> Callable[[], None]:

@@ -83,7 +83,7 @@ class Bundle(msgspec.Struct, frozen=True):
     """The .tflite file."""
     sha256: str
     input: Optional[InputSpec]
-    """None for a bare file: only the runtime can read its input; see `edge.classifier`."""
+    """None for a bare file until the runtime has told its input; see `edge.loading`."""
     output: Optional[OutputSpec]
     labels: tuple[str, ...]
     facts: tflite_file.TfliteFile
@@ -91,8 +91,15 @@ class Bundle(msgspec.Struct, frozen=True):
 
 
 def folders() -> list[Path]:
-    """Where bundles are looked for: $EDGE_MODELS (folders separated by ':'), then those that ship."""
+    """Where bundles are looked for: $EDGE_MODELS (folders separated by ':'), then those that ship.
+
+    Raises:
+        ModelError: $EDGE_MODELS names something that is not a folder.
+    """
     extra = [Path(part) for part in os.environ.get("EDGE_MODELS", "").split(os.pathsep) if part]
+    for folder in extra:
+        if not folder.is_dir():
+            raise ModelError(f"EDGE_MODELS names {folder}, which is not a folder.")
     return [*extra, shipped("models")]
 
 
@@ -128,16 +135,27 @@ def read_contract(folder: Path) -> Contract:
     path = folder / CONTRACT_FILE
     try:
         document: Any = yaml.load(path.read_text("utf-8"), _yaml_loader())
-        return msgspec.convert(document, Contract)
+        contract = msgspec.convert(document, Contract)
+    except msgspec.ValidationError as error:
+        raise ModelError(f"{path} does not hold a model's contract: {error}.") from None
     except FileNotFoundError:
         raise ModelError(f"{folder} is not a model bundle: it has no {CONTRACT_FILE}.") from None
     except OSError as error:
         raise ModelError(f"Cannot read {path}: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a wrong date or number through
         detail = " ".join(str(error).split())
         raise ModelError(f"{path} is not valid YAML: {detail}.") from None
-    except msgspec.ValidationError as error:
-        raise ModelError(f"{path} does not hold a model's contract: {error}.") from None
+    for name in (contract.file, contract.labels):
+        _plain_name(folder, name)
+    return contract
+
+
+def _plain_name(folder: Path, name: str) -> None:
+    """A bundle is its own folder and nothing else."""
+    if name != os.path.basename(name) or name in ("", ".", "..") or "\0" in name:
+        raise ModelError(f"{folder / CONTRACT_FILE} names the file {name!r}: expected one in the bundle's own folder.")
+    if (folder / name).exists() and not (folder / name).is_file():
+        raise ModelError(f"{folder / name} is not a regular file.")
 
 
 def _yaml_loader() -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import sys
 from pathlib import Path
@@ -13,9 +15,22 @@ from edge import __version__
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
+    import threading
+
     from edge.config import Config, ModelSettings
 
+SLOWEST_FPS = 0.0001  # one frame in almost three hours
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Finite(click.FloatRange):
+    """A float in a range; click lets NaN and infinity through."""
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class _Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
@@ -28,8 +43,8 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
             numbers = tuple(float(part) for part in str(value).split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) not in (1, 3):
-            self.fail(f"{value!r} is not one number or three separated by commas.", param, ctx)
+        if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} is not one finite number or three separated by commas.", param, ctx)
         return numbers
 
 
@@ -47,13 +62,13 @@ _model_options = _options(
         "--model", metavar="MODEL", help="A bundle's name or folder, or a .tflite. [shipped EfficientNet-Lite0]"
     ),
     click.option("--runtime", metavar="NAME", help="auto, litert or tflite. [auto]"),
-    click.option("--threads", type=click.IntRange(1), help="Inference threads. [processors, at most 4]"),
+    click.option("--threads", type=click.IntRange(1, 1024), help="Inference threads. [processors, at most 4]"),
     click.option("--labels", metavar="FILE", help="Bare .tflite: its label file."),
     click.option("--background/--no-background", default=None, help="Bare .tflite: output 0 is a background class."),
     click.option("--mean", type=_Numbers(), help="Bare .tflite: value = (pixel - MEAN) / STD."),
     click.option("--std", type=_Numbers(), help="Bare .tflite: see --mean."),
     click.option("--resize", type=click.Choice(["crop", "letterbox", "squash"]), help="Bare .tflite. [crop]"),
-    click.option("--crop-fraction", type=float, help="Bare .tflite: side of the centre crop. [1]"),
+    click.option("--crop-fraction", type=_Finite(0.001, 1), help="Bare .tflite: side of the centre crop. [1]"),
     click.option(
         "--interpolation", type=click.Choice(["bilinear", "bicubic", "area"]), help="Bare .tflite. [bilinear]"
     ),
@@ -94,10 +109,10 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
                 continue
             stages = {name: value for name, value in record.timings.as_ms().items() if name not in ("wait", "age")}
             if as_json or not sys.stdout.isatty():
-                line = {"path": image, "predictions": record.predictions, "timings_ms": stages}
+                line = {"path": _text(image), "predictions": record.predictions, "timings_ms": stages}
                 click.echo(msgspec.json.encode(line))
             else:
-                click.echo(f"{image}  ({', '.join(f'{name} {value:.1f} ms' for name, value in stages.items())})")
+                click.echo(f"{_text(image)}  ({', '.join(f'{name} {value:.1f} ms' for name, value in stages.items())})")
                 for prediction in record.predictions:
                     click.echo(f"  {prediction.score:5.3f}  {prediction.label}")
     if failed:
@@ -106,12 +121,10 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
 
 @cli.command()
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Configuration (YAML).")
-@click.option(
-    "--camera", metavar="CAMERA", help="auto, picamera, scene, a device, a video, an address, a folder. [auto]"
-)
+@click.option("--camera", help="auto, picamera, scene, a device, a video, an address or a folder. [auto]")
 @click.option("--frames", type=click.IntRange(1), help="End after so many frames.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="End after so long.")
-@click.option("--fps", type=click.FloatRange(min=0, min_open=True), help="Classify at most so many frames a second.")
+@click.option("--seconds", type=_Finite(min=0, min_open=True), help="End after so long.")
+@click.option("--fps", type=_Finite(min=SLOWEST_FPS), help="Classify at most so many frames a second.")
 @click.option("--loop/--no-loop", default=None, help="Start a video or folder again when it ends.")
 @click.option("--realtime/--no-realtime", default=None, help="Play a video at its own rate, as a live camera would.")
 @click.option("--isp-resize/--no-isp-resize", default=None, help="Let the Pi's image processor resize (picamera).")
@@ -121,8 +134,28 @@ def run(
     config_path: Optional[Path], frames: Optional[int], seconds: Optional[float], as_json: bool, **options: Any
 ) -> None:
     """Classify live frames until Ctrl-C, a limit, or the end of the source."""
+    from edge.signals import stop_on_signals
+
     if frames and seconds:
         raise click.UsageError("--frames and --seconds exclude each other.")
+    summary: list[Callable[[], str]] = [lambda: "0 frames."]
+
+    def overdue() -> None:
+        os.set_blocking(sys.stderr.fileno(), False)  # it may be the very pipe that nobody reads
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), f"{summary[0]()}\n".encode())
+
+    with stop_on_signals(overdue) as stop:
+        _run(_configured(config_path, options), (frames, seconds), as_json, stop, summary)
+
+
+def _run(
+    config: Config,
+    limits: tuple[Optional[int], Optional[float]],
+    as_json: bool,
+    stop: threading.Event,
+    summary: list[Callable[[], str]],
+) -> None:
     import logging
 
     from edge import daemon, sinks
@@ -130,19 +163,18 @@ def run(
     from edge.tensors import native_size_px
 
     logging.basicConfig(format="Warning: %(message)s")
-    config = _configured(config_path, options)
-    with daemon.stop_on_signals() as stop, _open(config, config.model.top) as classifier:
+    totals = daemon.Totals()
+    summary[0] = lambda: _summary(totals)
+    with contextlib.ExitStack() as stack:
+        classifier = stack.enter_context(_open(config, config.model.top))
         camera = open_camera(config.camera, native_size_px(classifier.input))
-        try:
-            click.echo(f"camera: {camera.name}", err=as_json)
-            click.echo(f"model:  {_describe(classifier)}", err=as_json)
-            sink: sinks.Sink = sinks.JsonLines(sys.stdout) if as_json else sinks.Lines(sys.stdout)
-            limits = daemon.Limits(frames, seconds, config.fps)
-            totals = daemon.run(camera, classifier, [sink], limits, stop)
-            sink.close()
-            click.echo(_summary(totals), err=as_json)
-        finally:
-            camera.close()
+        stack.callback(camera.close)
+        click.echo(f"camera: {camera.name}", err=as_json)
+        click.echo(f"model:  {_describe(classifier)}", err=as_json)
+        sink: sinks.Sink = sinks.JsonLines(sys.stdout) if as_json else sinks.Lines(sys.stdout)
+        daemon.run(camera, classifier, [sink], daemon.Limits(*limits, config.fps), stop, totals)
+        sink.close()
+        click.echo(_summary(totals), err=as_json)
 
 
 @cli.command()
@@ -157,8 +189,8 @@ def evaluate(folder: Path, map_file: Optional[Path], index_prefix: bool, as_json
     from tqdm import tqdm
 
     from edge import evaluate as evaluation
-    from edge.cameras import CameraSettings, open_camera
-    from edge.cameras.directory import find_pictures
+    from edge.cameras import CameraSettings
+    from edge.cameras.directory import Directory
 
     with _open(_configured(None, options), evaluation.TOP) as classifier:
         truth = evaluation.truth_of(
@@ -168,16 +200,16 @@ def evaluate(folder: Path, map_file: Optional[Path], index_prefix: bool, as_json
             index_prefix=index_prefix,
             background_offset=classifier.output.background_offset,
         )
-        camera = open_camera(CameraSettings(source=str(folder)))
-        total = len(find_pictures(folder))
-        with tqdm(total=total, unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
+        # By class, not by name: a folder may be called "scene" or "0".
+        camera = Directory(CameraSettings(source=str(folder)), _warn)
+        with tqdm(total=len(camera), unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
             result = evaluation.evaluate(classifier, camera, truth, lambda _done: bar.update())
     click.echo(msgspec.json.encode(result.as_json()) if as_json else evaluation.text_of(result))
 
 
 @cli.command()
 @_model_options
-@click.option("--seconds", type=click.FloatRange(0, 150, min_open=True), default=10.0, show_default=True)
+@click.option("--seconds", type=_Finite(0, 150, min_open=True), default=10.0, show_default=True)
 @_json_option
 def bench(seconds: float, as_json: bool, **options: Any) -> None:
     """Measure latency on this machine: load, first inference, warm-up and steady state apart."""
@@ -237,7 +269,7 @@ def _configured(path: Optional[Path], options: dict[str, Any]) -> Config:
     return replace(base, camera=camera, model=model, runtime=runtime, **given("fps"))
 
 
-def _open(config: Config, top: int, check_golden: bool = True) -> Any:
+def _open(config: Config, top: int) -> Any:
     from edge.classifier import Classifier
 
     return Classifier.open(
@@ -246,7 +278,6 @@ def _open(config: Config, top: int, check_golden: bool = True) -> Any:
         threads=config.runtime.threads,
         top=top,
         options=config.model.bare,
-        check_golden=check_golden,
     )
 
 
@@ -254,7 +285,7 @@ def _describe(classifier: Any) -> str:
     given, runtime = classifier.input, classifier.runtime
     return (
         f"{classifier.bundle.name}, {given.width_px}x{given.height_px} {given.dtype}, on {runtime.name} "
-        f"{runtime.version} ({runtime.backend}, {runtime.threads} threads)"
+        f"{runtime.version} ({runtime.backend}, {runtime.threads} thread{'s' * (runtime.threads > 1)})"
     )
 
 
@@ -263,16 +294,26 @@ def _summary(totals: Any) -> str:
     text = f"{totals.frames} frames in {totals.seconds:.1f} s ({rate:.1f} fps), {totals.dropped} dropped"
     if totals.with_truth:
         text += f"; truth known for {totals.with_truth}, top-1 right in {totals.right}"
+    if totals.unknown_truth:
+        text += f"; {totals.unknown_truth} with a truth that is no class of the model"
     return text + "."
 
 
-def _complain(error: BaseException) -> None:
-    click.echo(f"Error: {error}", err=True)
+def _warn(sentence: str) -> None:
+    click.echo(f"Warning: {sentence}", err=True)
+
+
+def _text(path: str) -> str:
+    """A path as text that can be printed: names of files are bytes, and need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _complain(error: object) -> None:
+    click.echo(_text(f"Error: {error}"), err=True)
 
 
 def main() -> None:
     """Run the command; the only place that exits."""
-    debug = "--debug" in sys.argv[1:2]
     try:
         cli.main(standalone_mode=False)
     except click.ClickException as error:
@@ -284,10 +325,14 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         sys.exit(1)
-    except (EdgeError, OSError) as error:
-        if debug:
+    except Exception as error:
+        if "--debug" in sys.argv[1:2]:
             raise
-        _complain(error)
+        if isinstance(error, (EdgeError, OSError)):
+            _complain(error)
+        else:
+            detail = " ".join(str(error).split())
+            _complain(f"{type(error).__name__}: {detail} (unexpected; `edge --debug …` shows where).")
         sys.exit(1)
 
 

@@ -33,7 +33,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str = "auto"
     """auto, litert or tflite."""
-    threads: Optional[Annotated[int, Meta(ge=1)]] = None
+    threads: Optional[Annotated[int, Meta(ge=1, le=1024)]] = None
     """null: as many as there are processors, at most 4."""
 
 
@@ -43,7 +43,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     camera: CameraSettings = CameraSettings()
     model: ModelSettings = ModelSettings()
     runtime: RuntimeSettings = RuntimeSettings()
-    fps: Optional[Annotated[float, Meta(gt=0)]] = None
+    fps: Optional[Annotated[float, Meta(ge=0.0001, le=1_000_000)]] = None
     """Classify at most so many frames a second; null: as many as come."""
 
 
@@ -57,7 +57,7 @@ def read(path: Path) -> Config:
         document: Any = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a wrong date or number through
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     try:
         return msgspec.convert({} if document is None else document, Config)

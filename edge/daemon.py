@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Optional
 
 import msgspec
@@ -14,6 +12,7 @@ import msgspec
 from edge.ahead import Ahead
 from edge.cameras import Camera
 from edge.classifier import Answer, Classifier
+from edge.labels import ClassNames
 from edge.records import Record
 from edge.sinks import Sink
 
@@ -34,51 +33,44 @@ class Totals(msgspec.Struct):
     frames: int = 0
     dropped: int = 0
     with_truth: int = 0
+    """Frames whose truth is one of the model's classes."""
     right: int = 0
-    """Of those with truth, how many had it as their first prediction."""
+    """Of those, how many had it as their first prediction."""
+    unknown_truth: int = 0
+    """Frames whose truth, such as a folder's name, is no class of the model."""
     seconds: float = 0.0
     """From the start of the loop to the last result."""
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Record, classes: ClassNames) -> None:
         """Count one record."""
         self.frames += 1
         self.dropped += record.dropped
-        if record.truth is not None:
-            self.with_truth += 1
-            self.right += record.predictions[0].label == record.truth
+        if record.truth is None:
+            return
+        meant = classes.find(record.truth)
+        self.with_truth += bool(meant)
+        self.unknown_truth += not meant
+        self.right += record.predictions[0].class_id in meant
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set. A second one ends the process at once; handlers are restored."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def request(_number: int, _frame: object) -> None:
-        stop.set()
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
-
-    for number in numbers:
-        signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number in numbers:
-            signal.signal(number, before[number])
-
-
-def run(camera: Camera, classifier: Classifier, sinks: Sequence[Sink], limits: Limits, stop: threading.Event) -> Totals:
+def run(
+    camera: Camera,
+    classifier: Classifier,
+    sinks: Sequence[Sink],
+    limits: Limits,
+    stop: threading.Event,
+    totals: Optional[Totals] = None,
+) -> Totals:
     """Classify until a limit, the end of the source or `stop`.
 
     A live camera is read as frames are wanted, so that each is the newest. With any other the model works ahead,
-    so that it never waits: see `edge.ahead`.
+    so that it never waits: see `edge.ahead`. `totals` are counted as it goes.
 
     Raises:
         EdgeError: the camera or the model failed.
     """
-    totals = Totals()
+    totals = totals or Totals()
+    classes = ClassNames(classifier.bundle.labels)
     ahead = None if camera.live else Ahead(camera, classifier)
     started_ns = time.monotonic_ns()
     period_ns = round(1e9 / limits.fps) if limits.fps else 0
@@ -97,12 +89,14 @@ def run(camera: Camera, classifier: Classifier, sinks: Sequence[Sink], limits: L
                 if (ahead or camera).ended:
                     break
                 continue
-            due_ns = max(due_ns + period_ns, now_ns)
+            # After a stall the rate begins anew: what was missed is not made up for.
+            taken_ns = time.monotonic_ns()
+            due_ns = due_ns + period_ns if due_ns + period_ns > taken_ns else taken_ns + period_ns
             sequence = answer.frame.sequence
             dropped = 0 if expected is None else max(0, sequence - expected)
             expected = sequence + 1
             record = classifier.finish(answer, dropped)
-            totals.add(record)
+            totals.add(record, classes)
             totals.seconds = (time.monotonic_ns() - started_ns) / 1e9
             for sink in sinks:
                 sink.write(record)

@@ -16,6 +16,7 @@ from edge.cameras import Camera
 from edge.cameras.directory import find_pictures
 from edge.classifier import Classifier
 from edge.errors import CameraError, ConfigError
+from edge.labels import ClassNames
 from edge.stats import Summary, insufficient, summary, wilson
 
 TOP = 5
@@ -158,17 +159,14 @@ def _by_index(folders: Iterable[str], classes: int, background_offset: int) -> T
 
 
 def _by_name(folders: Iterable[str], labels: Sequence[str], mapping: dict[str, tuple[str, ...]]) -> Truth:
-    whole: dict[str, set[int]] = {}
-    synonyms: dict[str, set[int]] = {}
-    for index, label in enumerate(labels):
-        whole.setdefault(_plain(label), set()).add(index)
-        for part in label.split(","):
-            synonyms.setdefault(_plain(part), set()).add(index)
+    classes = ClassNames(labels)
 
-    def indices(text: str, mapped: bool) -> set[int]:
-        found = whole.get(_plain(text)) or synonyms.get(_plain(text)) or set()
+    def indices(text: str, mapped: bool) -> frozenset[int]:
+        found = classes.find(text)
         # A number is an index only where a person wrote it in a map; a folder "3" must be the label "3".
-        return {int(text)} if mapped and not found and text.isdecimal() and int(text) < len(labels) else found
+        if mapped and not found and text.isdecimal() and len(text) < 10 and int(text) < len(labels):
+            return frozenset({int(text)})
+        return found
 
     truth: Truth = {}
     unmatched, ambiguous = [], []
@@ -191,10 +189,6 @@ def _by_name(folders: Iterable[str], labels: Sequence[str], mapping: dict[str, t
             "a file of `folder: label` lines with --map FILE, or --index-prefix where folders begin with a class index."
         )
     return truth
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[_-]", " ", text).casefold().split())
 
 
 def _listed(names: Sequence[str]) -> str:

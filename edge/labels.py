@@ -9,7 +9,7 @@ from pathlib import Path
 from edge.errors import LabelError
 
 BACKGROUND = "background"
-_NUMBERED = re.compile(r"(\d+)(?:\s*:\s+|:|\s+)(\S.*)")
+_NUMBERED = re.compile(r"(\d{1,9})(?:\s*:\s+|:|\s+)(\S.*)")
 
 
 def read(path: Path) -> tuple[str, ...]:
@@ -29,8 +29,8 @@ def read(path: Path) -> tuple[str, ...]:
 def parse(text: str, source: str) -> tuple[str, ...]:
     """Names by class index, from the text of a label file; `source` names it in errors.
 
-    Lines count as numbered when the first one begins with 0 or when all begin with distinct numbers;
-    then they may stand in any order but must cover 0 to n-1.
+    Lines count as numbered when the first one begins with 0 or when all begin with numbers from a run of distinct
+    ones; then they may stand in any order but must cover 0 to n-1.
     """
     lines = [line.strip() for line in text.rstrip().splitlines()]
     if not lines:
@@ -43,7 +43,7 @@ def parse(text: str, source: str) -> tuple[str, ...]:
                 f"{source} line {number} is empty: expected a class name, as an empty line shifts all after it."
             )
     matches = [_NUMBERED.fullmatch(line) for line in lines]
-    if not ((matches[0] and int(matches[0][1]) == 0) or _all_distinct(matches)):
+    if not ((matches[0] and int(matches[0][1]) == 0) or _is_run(matches)):
         return tuple(lines)
     names: dict[int, str] = {}
     for number, (line, match) in enumerate(zip(lines, matches), start=1):
@@ -55,13 +55,17 @@ def parse(text: str, source: str) -> tuple[str, ...]:
         names[index] = match[2]
     missing = next((index for index in range(len(names)) if index not in names), None)
     if missing is not None:
-        raise LabelError(f"{source} has no line for index {missing}: indices must cover 0 to {len(names) - 1}.")
+        raise LabelError(
+            f"{source} has no line for index {missing}: indices must cover 0 to {len(names) - 1}; put them before the "
+            "names where the numbers are part of the names."
+        )
     return tuple(names[index] for index in range(len(names)))
 
 
-def _all_distinct(matches: Sequence[re.Match[str] | None]) -> bool:
+def _is_run(matches: Sequence[re.Match[str] | None]) -> bool:
     indices = [int(match[1]) for match in matches if match]
-    return len(indices) == len(matches) and len(set(indices)) == len(indices) and min(indices) == 0
+    distinct = len(indices) == len(matches) and len(set(indices)) == len(indices)
+    return distinct and max(indices) - min(indices) == len(indices) - 1
 
 
 def fit(names: Sequence[str], classes: int, background: bool | None, source: str) -> tuple[tuple[str, ...], int]:
@@ -97,3 +101,25 @@ def fit(names: Sequence[str], classes: int, background: bool | None, source: str
     raise LabelError(
         f"{source} has {len(names)} names and the model {classes} outputs: give the label file that belongs to it."
     )
+
+
+class ClassNames:
+    """Finds classes by what people call them: a folder "great_white_shark" is the label "great white shark, …"."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        """Take a model's labels, by output index."""
+        self._whole: dict[str, set[int]] = {}
+        self._synonyms: dict[str, set[int]] = {}
+        for index, label in enumerate(labels):
+            self._whole.setdefault(_plain(label), set()).add(index)
+            for part in label.split(","):
+                self._synonyms.setdefault(_plain(part), set()).add(index)
+
+    def find(self, text: str) -> frozenset[int]:
+        """The classes whose whole label, else a synonym after a comma, is `text`; case, `_` and `-` aside."""
+        plain = _plain(text)
+        return frozenset(self._whole.get(plain) or self._synonyms.get(plain) or ())
+
+
+def _plain(text: str) -> str:
+    return " ".join(re.sub(r"[_-]", " ", text).casefold().split())

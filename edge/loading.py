@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Optional, cast
 
@@ -13,8 +14,10 @@ from edge import tflite_file
 from edge.bundle import Bundle
 from edge.errors import ConfigError, EdgeError, LabelError, ModelError
 from edge.runtimes import Runtime, TensorDetails, open_runtime
+from edge.runtimes.trial import require_sound
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
 
+_LEAST_CROP = 0.001
 _DTYPES = ("uint8", "int8", "float32")
 _SCALE_TOLERANCE = 1e-6  # relative; YAML keeps a float32 scale as its shortest decimal
 
@@ -54,12 +57,14 @@ def open_model(
     """
     options = options or BareOptions()
     path = bundles.locate(model)
-    bundle = _open_bare(path, options) if path.is_file() else _open_folder(path, options)
+    bundle = _open_folder(path, options) if path.is_dir() else _open_bare(path, options)
     if bundle.facts.edgetpu:
         raise ModelError(
             f"{bundle.path} was compiled for a Coral Edge TPU, and no Edge TPU runtime is open: give the "
             "uncompiled .tflite of the same model to run on the CPU."
         )
+    if bundle.contract is None:
+        require_sound(runtime, bundle.path.resolve())  # a bundle's file is known by its sha256
     opened = open_runtime(runtime, bundle.path, threads)
     try:
         _check_shape(bundle.path, opened)
@@ -120,8 +125,10 @@ def _check_shape(path: Path, runtime: Runtime) -> None:
     for what, detail in (("input", given), ("output", outputs[0])):
         if detail.dtype not in _DTYPES:
             raise ModelError(f"{path} has {detail.dtype} {what}s: expected {', '.join(_DTYPES)}.")
-        if detail.dtype != "float32" and not detail.scale:
-            raise ModelError(f"{path} has {detail.dtype} {what}s without quantization scale: convert it again.")
+        if detail.dtype != "float32" and not (detail.scale and 0 < detail.scale < math.inf):
+            raise ModelError(
+                f"{path} has {detail.dtype} {what}s with the quantization scale {detail.scale}: convert it again."
+            )
 
 
 def _check_contract(contract: bundles.Contract, runtime: Runtime) -> None:
@@ -143,7 +150,7 @@ def _compare_quantization(
     _compare(contract, f"{what} dtype", given.dtype, expected.dtype)
     scales_differ = (given.scale is None) != (expected.scale is None)
     if given.scale is not None and expected.scale is not None:
-        scales_differ = abs(given.scale - expected.scale) > _SCALE_TOLERANCE * given.scale
+        scales_differ = not abs(given.scale - expected.scale) <= _SCALE_TOLERANCE * given.scale  # also NaN differs
     if scales_differ:
         _compare(contract, f"{what} scale", given.scale, expected.scale)
     _compare(contract, f"{what} zero point", given.zero_point, expected.zero_point)
@@ -159,15 +166,7 @@ def _compare(contract: bundles.Contract, what: str, given: object, expected: obj
 
 def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bundle:
     given, output = runtime.input_details[0], runtime.output_details[0]
-    mean, std = options.mean or bundle.facts.mean, options.std or bundle.facts.std
-    if (mean is None or std is None) and given.dtype == "uint8" and given.scale and given.zero_point is not None:
-        # A uint8 input takes the pixel itself: the normalization that its own quantization undoes.
-        mean, std = (float(given.zero_point),), (1.0 / given.scale,)
-    if mean is None or std is None:
-        raise ConfigError(
-            f"{bundle.path} has {given.dtype} inputs and does not tell its normalization: give --mean and --std as it "
-            "was trained, for example --mean 127.5 --std 127.5 for pixels in [-1, 1] or --mean 0 --std 255 for [0, 1]."
-        )
+    mean, std = _normalization(bundle, given, options)
     classes = max(output.shape)
     names, offset = label_files.fit(bundle.labels, classes, options.background, options.labels or f"{bundle.path}")
     activation = options.activation or cast(Optional[Activation], bundle.facts.activation)
@@ -203,11 +202,34 @@ def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bu
     )
 
 
+def _normalization(
+    bundle: Bundle, given: TensorDetails, options: BareOptions
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std by the flags; else a uint8 input takes the pixel itself; else by the file's TFLite metadata."""
+    mean, std = options.mean, options.std
+    if (mean is None) != (std is None):
+        here, missing = ("--mean", "--std") if std is None else ("--std", "--mean")
+        raise ConfigError(f"{here} was given without {missing}: value = (pixel - mean) / std needs both.")
+    if mean is None and given.dtype == "uint8" and given.scale is not None and given.zero_point is not None:
+        # The normalization that the input's own quantization undoes. TFLite's other readers do so too, metadata or not.
+        mean, std = (float(given.zero_point),), (1.0 / given.scale,)
+    elif mean is None:
+        mean, std = bundle.facts.mean, bundle.facts.std
+    if mean is None or std is None:
+        raise ConfigError(
+            f"{bundle.path} has {given.dtype} inputs and does not tell its normalization: give --mean and --std as it "
+            "was trained, for example --mean 127.5 --std 127.5 for pixels in [-1, 1] or --mean 0 --std 255 for [0, 1]."
+        )
+    return mean, std
+
+
 def _check_values(spec: InputSpec, source: str, error: type[EdgeError]) -> None:
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         if len(values) not in (1, 3):
             raise error(f"{source}: {name} has {len(values)} values, expected one or one for each of R, G, B.")
+        if not all(map(math.isfinite, values)):
+            raise error(f"{source}: {name} is {list(values)}, expected finite numbers.")
     if min(spec.std) <= 0:
         raise error(f"{source}: std is {min(spec.std)}, expected more than 0.")
-    if not 0 < spec.crop_fraction <= 1:
-        raise error(f"{source}: the crop fraction is {spec.crop_fraction}, expected more than 0 and at most 1.")
+    if not _LEAST_CROP <= spec.crop_fraction <= 1:
+        raise error(f"{source}: the crop fraction is {spec.crop_fraction}, expected {_LEAST_CROP} to 1.")

@@ -32,7 +32,7 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
     """How long each stage of one frame took, in integer nanoseconds of the monotonic clock."""
 
     wait_ns: int
-    """Capture to the start of the frame's own work: queues and the wait for the previous frame."""
+    """All of the age that no other stage accounts for: the wait for pick-up, and queues between the stages."""
     preprocess_ns: int
     """Crop, resize, quantize and write into the interpreter's input."""
     invoke_ns: int

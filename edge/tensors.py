@@ -195,16 +195,17 @@ def scores(output: Array, spec: OutputSpec) -> NDArray[np.float32]:
 
 
 def top(output: Array, spec: OutputSpec, labels: tuple[str, ...], count: int) -> tuple[Prediction, ...]:
-    """The `count` highest classes, highest first; ties go to the lowest index."""
+    """The `count` highest classes, highest first; ties go to the lowest index.
+
+    Raises:
+        ModelError: the model gave something that is not a number.
+    """
     flat = output.reshape(-1)
-    if spec.scale is None or spec.activation == "logits":
-        values = scores(flat, spec)
-        order = np.argsort(-values, kind="stable")[:count]
-        chosen = values[order]
-    else:
-        # The integers rank as their values do, and ~x is -x without overflow: half the time of ranking floats.
-        order = np.argsort(~flat, kind="stable")[:count]
-        chosen = scores(flat[order], spec)
+    # By what the model gave: a softmax would make small values equal. ~x ranks integers as -x, without overflow.
+    order = np.argsort(-flat if flat.dtype.kind == "f" else ~flat, kind="stable")[:count]
+    # A softmax needs all values; otherwise only the best are worth dequantizing.
+    whole = spec.activation == "logits" or spec.scale is None
+    chosen = scores(flat, spec)[order] if whole else scores(flat[order], spec)
     return tuple(
         Prediction(index, labels[index], min(1.0, score)) for index, score in zip(order.tolist(), chosen.tolist())
     )

@@ -20,6 +20,8 @@ METADATA_NAME = "TFLITE_METADATA"
 
 # BuiltinOperator numbers of schema.fbs that decide what an output means.
 _DEQUANTIZE, _LOGISTIC, _RESHAPE, _SOFTMAX, _SQUEEZE, _CUSTOM, _QUANTIZE = 6, 14, 22, 25, 43, 32, 114
+_ADD, _AVERAGE_POOL_2D, _CONV_2D, _FULLY_CONNECTED, _MEAN = 0, 1, 3, 9, 40
+_MAKES_LOGITS = (_ADD, _AVERAGE_POOL_2D, _CONV_2D, _FULLY_CONNECTED, _MEAN)
 _PASSES_VALUES_ON = (_DEQUANTIZE, _RESHAPE, _SQUEEZE, _QUANTIZE)
 
 _NORMALIZATION_OPTIONS = 1  # union ProcessUnitOptions
@@ -36,7 +38,7 @@ class TfliteFile(NamedTuple):
     custom_operators: tuple[str, ...]
     """Names of the custom operators that the file declares."""
     activation: Optional[str]
-    """"softmax", "sigmoid" or "logits" by the operator that makes the output; None when a custom operator does."""
+    """"softmax", "sigmoid" or "logits" by the operator that makes the output; None when that does not tell."""
     mean: Optional[tuple[float, ...]]
     std: Optional[tuple[float, ...]]
     """Normalization from the file's TFLite metadata: value = (pixel - mean) / std."""
@@ -150,6 +152,8 @@ def packed_labels(path: Path) -> Optional[str]:
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap]:
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ModelError(f"{path} is not a regular file: expected a .tflite file or a bundle's folder.")
         with path.open("rb") as file:
             head = file.read(512)
             if head[4:8] != b"TFL3":
@@ -213,9 +217,9 @@ def _activation(graph: _Table, operators: list[_Table], kinds: tuple[int, ...]) 
         if kind in _PASSES_VALUES_ON:
             tensor = operator.ints(1)[0]
             continue
-        if kind == _CUSTOM:
-            return None
-        return {_SOFTMAX: "softmax", _LOGISTIC: "sigmoid"}.get(kind, "logits")
+        if kind in _MAKES_LOGITS and not {_SOFTMAX, _LOGISTIC} & set(kinds):
+            return "logits"
+        return {_SOFTMAX: "softmax", _LOGISTIC: "sigmoid"}.get(kind)
     return None
 
 

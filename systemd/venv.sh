@@ -21,6 +21,10 @@ if "$python" -c 'import picamera2' 2>/dev/null; then
     constraint=$("$python" -c 'import numpy; print("numpy==" + numpy.__version__)')
     echo "edge-runner: picamera2 found; the environment sees the system's packages and keeps $constraint."
 fi
+if [ -n "$system" ] && grep -qs '^include-system-site-packages = false' "$venv/pyvenv.cfg"; then
+    echo "edge-runner: $venv was made before picamera2 was installed; making it anew."
+    rm -rf "$venv"
+fi
 [ -x "$venv/bin/python" ] || "$python" -m venv $system "$venv"
 echo "edge-runner: installing into $venv (a minute or two the first time) ..."
 constraints=$(mktemp)

@@ -48,6 +48,10 @@ def test_the_shipped_bundle_opens_by_name_by_folder_and_passes_its_golden_input(
         (lambda d: d["input"].update(crop_fraction=1.2), "crop fraction is 1.2"),
         (lambda d: d["output"].update(classes=1001), "has 1000 names and the contract 1001 classes"),
         (lambda d: d["output"].update(scale=0.5), "output scale"),
+        (lambda d: d["output"].update(scale=float("nan")), "output scale"),
+        (lambda d: d["input"].update(std=[float("inf")]), "expected finite numbers"),
+        (lambda d: d.update(file="../outside.tflite"), "expected one in the bundle's own folder"),
+        (lambda d: d.update(labels="a\0b"), "expected one in the bundle's own folder"),
         (lambda d: d["output"].update(dtype="float32"), "output dtype"),
         (lambda d: d["output"].update(background_offset=2), "background_offset is 2"),
         (lambda d: d.update(sha256="0" * 64), "is not the model of its contract"),
@@ -78,8 +82,9 @@ def test_a_folder_without_a_contract(tmp_path: Path) -> None:
         Classifier.open(str(tmp_path))
 
 
-def test_yaml_that_is_none(bundle_copy: Path) -> None:
-    (bundle_copy / bundles.CONTRACT_FILE).write_text("name: [")
+@pytest.mark.parametrize("text", ["name: [", "name: 2024-99-99", "name: 0x_", "[" * 5000, "\0"])
+def test_yaml_that_is_none(bundle_copy: Path, text: str) -> None:
+    (bundle_copy / bundles.CONTRACT_FILE).write_text(text)
     with pytest.raises(ModelError, match="is not valid YAML"):
         Classifier.open(str(bundle_copy))
 

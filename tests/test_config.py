@@ -35,9 +35,14 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
         ("zzz: 1", r"unknown key zzz: expected one of camera\.source"),
         ("runtime: {threads: many}", r"runtime\.threads: Expected `int \| null`, got `str`"),
         ("runtime: {threads: 0}", r"runtime\.threads: Expected `int` >= 1"),
-        ("fps: -1", r"fps: Expected `float` > 0"),
+        ("fps: -1", r"fps: Expected `float` >= 0"),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("camera: {", "is not valid YAML"),
+        ("fps: 2024-99-99", "is not valid YAML"),
+        ("[" * 5000, "is not valid YAML"),
+        ("fps: .nan", r"fps: Expected `float`"),
+        ("fps: .inf", r"fps: Expected `float`"),
+        ("runtime: {threads: 3000000000}", r"runtime\.threads: Expected `int` <= 1024"),
     ],
 )
 def test_mistakes_name_the_path_and_what_was_expected(tmp_path: Path, text: str, sentence: str) -> None:

@@ -14,6 +14,7 @@ from edge import Classifier, Frame, Record, daemon
 from edge.ahead import Ahead
 from edge.errors import CameraError, ImageError
 from edge.loading import BareOptions
+from edge.signals import stop_on_signals
 
 COLOURS = ((230, 20, 20), (20, 230, 20), (20, 20, 230))
 NAMES = ("red", "green", "blue")
@@ -139,9 +140,41 @@ def test_reading_ahead_ends_with_its_consumer(colours: Classifier) -> None:
     assert not {"reading ahead", "inference"} & {thread.name for thread in threading.enumerate()}
 
 
-def test_signals_are_caught_once_and_given_back() -> None:
+def test_after_a_stall_the_rate_is_still_kept(colours: Classifier) -> None:
+    class Stalls(Source):
+        def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
+            if self.reads == 3:
+                time.sleep(0.5)
+            return super().read(timeout_s)
+
+    class Times(Kept):
+        def __init__(self) -> None:
+            super().__init__()
+            self.at_s: list[float] = []
+
+        def write(self, record: Record) -> None:
+            self.at_s.append(time.monotonic())
+
+    times = Times()
+    daemon.run(Stalls(7, live=True), colours, [times], daemon.Limits(fps=10), threading.Event())
+    assert min(np.diff(times.at_s)) > 0.05
+
+
+def test_a_truth_that_is_no_class_is_not_counted_as_wrong(colours: Classifier) -> None:
+    class Named(Source):
+        def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
+            frame = super().read(timeout_s)
+            return frame and Frame(
+                frame.pixels, frame.sequence, frame.captured_ns, ("RED", "mauve")[frame.sequence % 2]
+            )
+
+    totals, _ = run(Named(6), colours)
+    assert (totals.with_truth, totals.right, totals.unknown_truth) == (3, 1, 3)
+
+
+def test_signals_are_caught_and_given_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with daemon.stop_on_signals() as stop:
+    with stop_on_signals(lambda: None) as stop:
         signal.raise_signal(signal.SIGTERM)
         assert stop.wait(1)
     assert signal.getsignal(signal.SIGTERM) is before

@@ -43,6 +43,7 @@ def test_names_that_begin_with_a_number_are_names() -> None:
         ("0 cat\n0 dog\n", "repeats index 0"),
         ("0 cat\n2 dog\n", "no line for index 1"),
         ("cat\0dog\n", "not a label file"),
+        ("1 tench\n2 goldfish\n", "no line for index 0"),
     ],
 )
 def test_damaged_files_are_named(text: str, sentence: str) -> None:
@@ -57,6 +58,21 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
         labels.read(path)
     with pytest.raises(LabelError, match="No such file"):
         labels.read(tmp_path / "absent.txt")
+
+
+@pytest.mark.parametrize(
+    "folder", ["great_white_shark", "Great-White shark", "man-eater", "great white shark, man-eater"]
+)
+def test_classes_are_found_by_what_people_call_them(folder: str) -> None:
+    classes = labels.ClassNames(["goldfish", "great white shark, man-eater", "tiger shark"])
+    assert classes.find(folder) == {1}
+    assert classes.find("shark") == set()
+
+
+def test_an_ambiguous_name_is_both_and_a_whole_label_comes_first() -> None:
+    classes = labels.ClassNames(["crane", "crane", "maillot", "maillot, tank suit"])
+    assert classes.find("crane") == {0, 1}
+    assert classes.find("maillot") == {2}
 
 
 def test_background_is_told_by_the_names_or_by_the_flag() -> None:

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
-    {"edge", "edge.errors", "edge.resources"},
+    {"edge", "edge.errors", "edge.resources", "edge.signals"},
     {"edge.records"},
     {"edge.images", "edge.labels", "edge.stats", "edge.tensors", "edge.tflite_file"},
     {"edge.bundle", "edge.cameras", "edge.device", "edge.runtimes"},
@@ -47,6 +47,11 @@ def package_of(name: str) -> str:
     return name
 
 
+def is_module(name: str) -> bool:
+    path = ROOT / name.replace(".", "/")
+    return path.with_suffix(".py").is_file() or (path / "__init__.py").is_file()
+
+
 def imports(path: Path) -> set[str]:
     """Names of the project's modules that a file imports, at its top or inside functions."""
     found = set()
@@ -54,7 +59,7 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom) and node.module:
             base = node.module
             names = [f"{base}.{alias.name}" for alias in node.names]
-            found |= {name if (ROOT / f"{name.replace('.', '/')}.py").exists() else base for name in names}
+            found |= {name if is_module(name) else base for name in names}
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
     return {name for name in found if name.partition(".")[0] in ("edge", "deploy")}

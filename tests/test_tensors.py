@@ -192,6 +192,22 @@ def test_logits_become_probabilities(values: list[float]) -> None:
     assert found[np.argmax(np.float32(values))] == found.max()
 
 
+@given(st.lists(st.floats(-1000, 1000, width=32), min_size=2, max_size=60), st.integers(1, 10))
+def test_logits_rank_by_themselves_however_small_their_probability(values: list[float], count: int) -> None:
+    spec = OutputSpec(len(values), "float32", "logits")
+    found = top(np.array([values], np.float32), spec, labels(len(values)), count)
+    expected = sorted(range(len(values)), key=lambda index: (-values[index], index))[:count]
+    assert [prediction.class_id for prediction in found] == expected
+
+
+@given(st.lists(st.integers(-128, 127), min_size=2, max_size=60), st.sampled_from(["softmax", "sigmoid", "logits"]))
+def test_int8_values_rank_by_themselves(values: list[int], activation: str) -> None:
+    spec = OutputSpec(len(values), "int8", activation, 1.0, 3)
+    found = top(np.array([values], np.int8), spec, labels(len(values)), 5)
+    expected = sorted(range(len(values)), key=lambda index: (-values[index], index))[:5]
+    assert [prediction.class_id for prediction in found] == expected
+
+
 def test_int8_outputs_are_dequantized() -> None:
     found = scores(np.array([[-128, 127, 0]], np.int8), OutputSpec(3, "int8", "softmax", 1 / 256, -128))
     np.testing.assert_allclose(found, [0.0, 255 / 256, 0.5])

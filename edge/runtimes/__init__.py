@@ -10,6 +10,7 @@ A runtime is a class with `name`, `version`, `backend`, `threads`, `input_detail
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 from pathlib import Path
@@ -68,19 +69,25 @@ def open_runtime(name: str, model: Path, threads: Optional[int] = None) -> Runti
         RuntimeUnavailableError: it is not installed.
         ModelError: it refuses the model.
     """
-    if name != "auto" and name not in RUNTIMES:
-        raise ConfigError(f"No runtime {name!r}: expected one of auto, {', '.join(RUNTIMES)}.")
     if threads is not None and threads < 1:
         raise ConfigError(f"{threads} threads were asked for: expected 1 or more.")
-    count = threads or default_threads()
+    return require(name)(model, threads or default_threads())
+
+
+def require(name: str) -> Callable[[Path, int], Runtime]:
+    """Import a runtime by name; see `open_runtime`.
+
+    Raises:
+        ConfigError: no runtime has that name.
+        RuntimeUnavailableError: it is not installed.
+    """
+    if name in RUNTIMES:
+        return _load(name)
     if name != "auto":
-        return _load(name)(model, count)
+        raise ConfigError(f"No runtime {name!r}: expected one of auto, {', '.join(RUNTIMES)}.")
     for candidate in AUTO_ORDER:
-        try:
-            runtime = _load(candidate)
-        except RuntimeUnavailableError:
-            continue
-        return runtime(model, count)
+        with contextlib.suppress(RuntimeUnavailableError):
+            return _load(candidate)
     raise RuntimeUnavailableError(
         "No TensorFlow Lite runtime is installed: `pip install ai-edge-litert` (64-bit x86 or ARM), or "
         "`pip install 'edge-runner[tflite]'` on Python 3.11 and older."

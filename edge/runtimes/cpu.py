@@ -45,14 +45,14 @@ class _Cpu:
         self.name = self.package
         self.version = str(importlib.import_module(self.module).__version__)
         self.threads = threads
+        self._model = model
         try:
             with _quiet_stderr():
                 self._interpreter: Any = interpreters.Interpreter(model_path=str(model), num_threads=threads)
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            detail = " ".join(str(error).split())
-            raise ModelError(f"{self.package} {self.version} cannot run {model}: {detail}.") from None
-        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+            inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        except (ValueError, RuntimeError, MemoryError) as error:  # UnicodeDecodeError, of a name, is a ValueError
+            raise self._refused(error) from None
         self.input_details = tuple(_details(entry) for entry in inputs)
         self.output_details = tuple(_details(entry) for entry in outputs)
         if not inputs or not outputs:
@@ -67,7 +67,13 @@ class _Cpu:
         return self._output()
 
     def invoke(self) -> None:
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError, MemoryError) as error:
+            raise self._refused(error) from None
+
+    def _refused(self, error: Exception) -> ModelError:
+        return ModelError(f"{self.package} {self.version} cannot run {self._model}: {' '.join(str(error).split())}.")
 
     def close(self) -> None:
         self._input = self._output = self._interpreter = None

@@ -1,0 +1,72 @@
+"""The commands of README.md run, as they stand, in a folder with the files that they name."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.partition("#")[0].partition("|")[0].strip()
+    for language, block in BLOCKS
+    for line in block.splitlines()
+    if not language and line.startswith("edge ")
+]
+# What a README shows and a test cannot wait for, or does not have.
+SHORTER = {"--seconds 60": "--seconds 1", "--config config.yaml": "--config config.yaml --camera scene --frames 3"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, np.ndarray], tiny: Any) -> Path:
+    """photo.jpg, pictures/, models and config.yaml as README.md names them."""
+    path = tmp_path_factory.mktemp("readme")
+    coffee = cv2.cvtColor(photos["coffee"], cv2.COLOR_RGB2BGR)
+    (path / "pictures" / "espresso").mkdir(parents=True)
+    cv2.imwrite(str(path / "photo.jpg"), coffee)
+    cv2.imwrite(str(path / "pictures" / "espresso" / "1.jpg"), coffee)
+    shutil.copy(tiny["softmax_uint8"], path / "mobilenet.tflite")
+    shutil.copy(tiny["softmax_float32"], path / "float.tflite")
+    shutil.copy(tiny.labels, path / "labels.txt")
+    (path / "config.yaml").write_text(next(block for language, block in BLOCKS if language == "yaml"))
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_runs(command: str, folder: Path) -> None:
+    if "/dev/video" in command or "rtsp://" in command:
+        pytest.skip("needs the camera that it names")
+    for long, short in SHORTER.items():
+        command = command.replace(long, short)
+    arguments = shlex.split(command)[1:]
+    result = subprocess.run(
+        [sys.executable, "-m", "edge", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+def test_the_python_lines_run(photos: dict[str, np.ndarray]) -> None:
+    scope: dict[str, Any] = {"rgb": photos["coffee"]}
+    exec(next(block for language, block in BLOCKS if language == "python"), scope)
+    assert scope["record"].predictions[0].label in ("espresso", "cup")
+
+
+def test_links_lead_to_files() -> None:
+    for path in ROOT.glob("**/README.md"):
+        if any(part.startswith(".") for part in path.relative_to(ROOT).parts):
+            continue
+        for link in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert os.path.exists(path.parent / link), f"{path} links to {link}"
