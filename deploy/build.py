@@ -46,8 +46,8 @@ class Request(msgspec.Struct, frozen=True):
     """None: the backbone's."""
     most_drop_points: float = 0.5
     """Bar: percentage points of top-1 that quantization may cost."""
-    least_agreement_percent: float = 98.0
-    """Bar: pictures with the same top-1 before and after quantization."""
+    least_agreement_percent: Optional[float] = None
+    """Bar: pictures with the same top-1 before and after quantization; None: the backbone's."""
 
 
 class Bar(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
         if found.tensors is not None:
             say(f"measuring both on {len(split.evaluation)} other pictures")
             comparison = verify.compare(float_side, int8_side, split.evaluation)
-            bars += _accuracy_bars(comparison, request)
+            bars += _accuracy_bars(comparison, request, row)
             _require(bars)
         say("choosing the golden input")
         golden = verify.choose_golden(int8_side, GOLDEN_SEEDS)
@@ -211,14 +211,17 @@ def _edge(tensor: inspect.TensorFacts) -> str:
     return f"{tensor.dtype} {list(tensor.shape)}, scale {tensor.scale}, zero point {tensor.zero_point}"
 
 
-def _accuracy_bars(comparison: verify.Comparison, request: Request) -> tuple[Bar, ...]:
+def _accuracy_bars(comparison: verify.Comparison, request: Request, row: Backbone) -> tuple[Bar, ...]:
     agreement = 100 * comparison.agreement
+    least = request.least_agreement_percent
+    if least is None:
+        least = row.least_agreement_percent
     bars = [
         Bar(
             "agreement",
-            f"at least {request.least_agreement_percent:g} % of {comparison.images} pictures",
+            f"at least {least:g} % of {comparison.images} pictures",
             f"{agreement:.2f} %",
-            agreement >= request.least_agreement_percent,
+            agreement >= least,
         )
     ]
     drop = comparison.drop_points

@@ -54,9 +54,7 @@ def cli() -> None:
 @click.option(
     "--least-agreement",
     type=float,
-    default=98.0,
-    show_default=True,
-    help="Percent of top-1 as in float.",
+    help="Percent of top-1 as in float. [98 for lite0, 97 for the others]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
@@ -70,7 +68,7 @@ def build(
     data: Optional[str],
     interpolation: Any,
     most_drop: float,
-    least_agreement: float,
+    least_agreement: Optional[float],
     as_json: bool,
     debug: bool,
 ) -> None:
@@ -95,10 +93,10 @@ def build(
             least_agreement_percent=least_agreement,
         )
         report = builder.build(request, lambda step: click.echo(f"{step} …", err=True))
-    except EdgeError as error:
+    except (EdgeError, OSError) as error:
         if debug:
             raise
-        click.echo(f"edge-deploy: {error}", err=True)
+        click.echo(f"Error: {error}", err=True)
         sys.exit(1)
     click.echo(_json(report) if as_json else _summary(report))
 

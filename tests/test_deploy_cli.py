@@ -53,7 +53,7 @@ def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:
     assert done.returncode == 1
     assert done.stdout == ""
     assert sentence in done.stderr
-    assert done.stderr.startswith("edge-deploy: ")
+    assert done.stderr.startswith("Error: ")
     assert done.stderr.count("\n") == 1
 
 
