@@ -15,9 +15,9 @@ from edge.classifier import Classifier
 from edge.errors import ConfigError, ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import NS_PER_MS
-from edge.runtimes import open_runtime, require
+from edge.runtimes import in_words, open_runtime, require
 from edge.runtimes.trial import require_sound
-from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, summary
+from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, shown_insufficient, summary, table
 
 # At least one warm-up run and half a second, one second and 50 runs of steady state, at most 150 seconds:
 # TensorFlow Lite `benchmark_model`'s defaults. 64 samples instead of 50, the least from which a p90 may be told.
@@ -197,20 +197,16 @@ def bench(
 
 def text_of(result: Result) -> str:
     """The result for a person."""
-    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
     lines = [
-        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {threads})",
+        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {in_words(result.threads)})",
         _device_line(result.device),
         f"load {result.load_ms:.2f} ms, first inference {result.first_ms:.2f} ms, then {result.samples} samples "
         f"in {result.seconds:.1f} s",
-        f"{'ms':12s}{'mean':>10s}{'p50':>10s}{'p90':>10s}{'p99':>10s}",
+        *table({"invoke": result.invoke_ms, **result.stages_ms}),
     ]
-    for stage, told in {"invoke": result.invoke_ms, **result.stages_ms}.items():
-        cells = (told.mean, told.p50, told.p90, told.p99)
-        lines.append(f"{stage:12s}" + "".join("         -" if cell is None else f"{cell:10.3f}" for cell in cells))
     for what, reasons in result.rules.insufficient.items():
-        shown = [f"{name} {reason}" for name, reason in reasons.items() if name in ("p50", "p90", "p99")]
-        lines += [f"{what}: {', '.join(shown)}"] if shown else []
+        if shown := shown_insufficient(reasons):
+            lines.append(f"{what}: {shown}")
     lines.append("valid" if result.valid else "INVALID: " + "; ".join(result.why_invalid))
     return "\n".join(lines)
 

@@ -282,10 +282,12 @@ def _open(config: Config, top: int) -> Any:
 
 
 def _describe(classifier: Any) -> str:
+    from edge.runtimes import in_words
+
     given, runtime = classifier.input, classifier.runtime
     return (
         f"{classifier.bundle.name}, {given.width_px}x{given.height_px} {given.dtype}, on {runtime.name} "
-        f"{runtime.version} ({runtime.backend}, {runtime.threads} thread{'s' * (runtime.threads > 1)})"
+        f"{runtime.version} ({runtime.backend}, {in_words(runtime.threads)})"
     )
 
 

@@ -17,7 +17,8 @@ from edge.cameras.directory import find_pictures
 from edge.classifier import Classifier
 from edge.errors import CameraError, ConfigError
 from edge.labels import ClassNames
-from edge.stats import Summary, insufficient, summary, wilson
+from edge.runtimes import in_words
+from edge.stats import Summary, insufficient, shown_insufficient, summary, table, wilson
 
 TOP = 5
 _CONFUSIONS = 10
@@ -257,7 +258,7 @@ def text_of(result: Result) -> str:
     low, high = result.top1_interval95
     skipped = f" ({result.skipped} could not be read)" if result.skipped else ""
     lines = [
-        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {_threads(result.threads)})",
+        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {in_words(result.threads)})",
         f"{result.images} pictures{skipped}, {len(result.per_class)} classes",
         f"top-1 {result.top1:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 {result.top5:.1%}",
     ]
@@ -269,11 +270,9 @@ def text_of(result: Result) -> str:
         f"  {confusion.count:5d} x {confusion.truth} taken for {confusion.predicted}"
         for confusion in result.confusion_top
     ]
-    lines += ["", f"{'ms':12s}{'mean':>10s}{'p50':>10s}{'p90':>10s}{'p99':>10s}"]
-    for stage, told in result.latency_ms.items():
-        cells = (told.mean, told.p50, told.p90, told.p99)
-        lines.append(f"{stage:12s}" + "".join("         -" if cell is None else f"{cell:10.3f}" for cell in cells))
-    lines += [f"{name}: {reason}" for name, reason in result.insufficient.items() if name in ("p50", "p90", "p99")]
+    lines += ["", *table(result.latency_ms)]
+    if shown := shown_insufficient(result.insufficient):
+        lines.append(shown)
     return "\n".join(lines)
 
 
@@ -313,7 +312,3 @@ def _pictures(count: int) -> str:
 
 def _short(label: str) -> str:
     return label.partition(",")[0]
-
-
-def _threads(count: int) -> str:
-    return "1 thread" if count == 1 else f"{count} threads"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from statistics import NormalDist
@@ -118,6 +118,20 @@ def summary(samples_ns: Samples) -> Summary:
 
 def _ms(value_ns: Optional[float]) -> Optional[float]:
     return None if value_ns is None else round(value_ns / NS_PER_MS, 4)
+
+
+def table(summaries: Mapping[str, Summary]) -> list[str]:
+    """Lines that show mean, p50, p90 and p99 of each stage; a dash where there are too few samples to tell."""
+    lines = [f"{'ms':12s}{'mean':>10s}{'p50':>10s}{'p90':>10s}{'p99':>10s}"]
+    for stage, told in summaries.items():
+        cells = (told.mean, told.p50, told.p90, told.p99)
+        lines.append(f"{stage:12s}" + "".join("         -" if cell is None else f"{cell:10.3f}" for cell in cells))
+    return lines
+
+
+def shown_insufficient(reasons: Mapping[str, str]) -> str:
+    """Those of the reasons of `insufficient` that explain a dash of `table`."""
+    return ", ".join(f"{name} {reason}" for name, reason in reasons.items() if name in ("p50", "p90", "p99"))
 
 
 def wilson(successes: int, total: int, confidence: float = 0.95) -> Optional[tuple[float, float]]:

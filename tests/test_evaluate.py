@@ -83,7 +83,7 @@ def test_the_result_is_json_with_the_keys_that_are_promised(classifier, photo_fo
 def test_text_tells_the_counts_and_why_percentiles_are_missing(classifier, photo_folders):
     text = evaluate.text_of(run(classifier, photo_folders))
     assert "3 pictures, 2 classes" in text
-    assert "p90: insufficient (3 of 64 samples)" in text
+    assert "p90 insufficient (3 of 64 samples)" in text
 
 
 def test_progress_counts_pictures(classifier, photo_folders):
