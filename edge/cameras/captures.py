@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import CameraError
+from edge.images import silence_opencv
 
 _JPEG_START = b"\xff\xd8"
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 2: cv2.COLOR_YUV2RGB_YUY2, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
@@ -63,14 +64,7 @@ def prepare(stall_s: float) -> None:
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(math.ceil(stall_s)))
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_flags;prefer_tcp")
-    if "OPENCV_LOG_LEVEL" not in os.environ:
-        _set_log_level(0)
-
-
-def _set_log_level(level: int) -> None:
-    """OpenCV 4 has the function at the top, OpenCV 5 in `utils.logging`; 0 is silent in both."""
-    function = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-    function(level)
+    silence_opencv()
 
 
 def fourcc_number(name: str) -> int:
