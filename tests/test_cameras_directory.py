@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import Camera, CameraSettings, open_camera
+from edge.cameras.directory import Directory
 from edge.errors import CameraError
 
 
@@ -85,3 +87,37 @@ def test_a_set_of_photographs(data: Path) -> None:
     frame = camera.read()
     assert frame is not None
     assert frame.label == "daisy"
+
+
+@pytest.mark.parametrize("name", ["scene", "0", "auto", "picamera", "~nosuchuser", "one.png"])
+def test_a_folder_of_any_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    picture(tmp_path / name / "cat" / "a.png")
+    monkeypatch.chdir(tmp_path)
+    camera = Directory(CameraSettings(source=name))
+    assert camera.name == f"folder {name}, 1 picture"
+    assert read_all(camera) == [(0, "a.png", "cat")]
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(CameraError, match=r"There is no folder or picture .*/nowhere"):
+        Directory(CameraSettings(source=str(tmp_path / "nowhere")))
+
+
+def test_names_that_are_not_utf8_become_text(tmp_path: Path) -> None:
+    root = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
+    picture(root / "ok" / "a.png")
+    picture(root / os.fsdecode(b"caf\xe9") / os.fsdecode(b"b\xe9.png"))
+    skips: list[str] = []
+    (root / os.fsdecode(b"\xe9.png")).write_bytes(b"damaged")
+    camera = opened(root, skips)
+    assert read_all(camera) == [(0, "b\ufffd.png", "caf\ufffd"), (1, "a.png", "ok")]
+    assert camera.name.encode() == f"folder {tmp_path}/\ufffd, 3 pictures".encode()
+    assert "\ufffd.png is not a picture" in skips[0]
+
+
+def test_a_pipe_among_pictures_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    picture(tmp_path / "b.png")
+    skips: list[str] = []
+    assert read_all(opened(tmp_path, skips)) == [(0, "b.png", None)]
+    assert skips == [f"{tmp_path}/a.png is not a file: expected a picture."]

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -51,7 +52,10 @@ def test_names_mean_what_they_look_like(tmp_path: Path, source: str, kind: str) 
     assert _kind(source.format(folder=tmp_path)) == kind
 
 
-@pytest.mark.parametrize("source", ["", "nope", "Picamera", "-1", "/nowhere/clip.mp4", "ftp://camera"])
+@pytest.mark.parametrize(
+    "source",
+    ["", "nope", "Picamera", "-1", "/nowhere/clip.mp4", "ftp://camera", "~nosuchuser/clip.mp4", "a\0b", "c" * 5000],
+)
 def test_another_name_is_an_error_with_the_choices(source: str) -> None:
     message = failure(source)
     assert repr(source) in message
@@ -64,6 +68,12 @@ def test_another_name_is_an_error_with_the_choices(source: str) -> None:
         ({"fps": 0}, "fps is 0"),
         ({"width_px": -1}, "width_px is -1"),
         ({"stall_s": float("nan")}, "stall_s is nan"),
+        ({"stall_s": float("inf")}, "stall_s is inf"),
+        ({"fps": float("nan")}, "fps is nan: expected 0.001 to 10000"),
+        ({"fps": float("inf")}, "fps is inf"),
+        ({"fps": 1e-300}, "fps is 1e-300"),
+        ({"height_px": float("nan")}, "height_px is nan"),
+        ({"width_px": float("inf")}, "width_px is inf"),
         ({"fourcc": "MJPEG"}, "four letters"),
         ({"isp_resize": True}, "isp_resize"),
     ],
@@ -274,3 +284,39 @@ def test_a_picture_is_no_video_and_a_video_is_no_picture(tmp_path: Path) -> None
     assert (frame.label, frame.source) == (None, str(tmp_path / "one.png"))
     assert camera.read() is None
     assert camera.ended
+
+
+def test_a_file_in_dev_is_a_file() -> None:
+    if not os.access("/dev/shm", os.W_OK):
+        pytest.skip("no /dev/shm here")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        video = write_video(Path(folder, "clip.avi"))
+        assert _kind(folder) == "directory"
+        camera = open_camera(CameraSettings(source=str(video)))
+        assert camera.name.startswith(f"video {video}")
+        camera.close()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "one.png"])
+def test_a_pipe_is_no_camera(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert f"'{tmp_path / name}' is a pipe or the like" in failure(str(tmp_path / name))
+
+
+def test_what_may_not_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> os.stat_result:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("edge.cameras.Path.stat", refuse)
+    assert failure("/secret/clip.mp4") == "Cannot read '/secret/clip.mp4': Permission denied."
+
+
+@pytest.mark.parametrize("source", ["rtsp://[::1", "rtsp://admin:secret@[::1", "http://admin:secret@a\u2100b/"])
+def test_what_is_no_address(source: str) -> None:
+    message = failure(source)
+    assert message.endswith("is no address: expected one like rtsp://camera/stream.")
+    assert "secret" not in message
+
+
+def test_an_address_that_is_not_unicode() -> None:
+    assert "holds what no address may" in failure("rtsp://camera/\udcff")

@@ -6,8 +6,11 @@ in `_kind` and one line in tests/test_cameras.py make a new one.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
+import os
+import stat
 from pathlib import Path
 from typing import Any, Callable, Optional, Protocol, cast
 
@@ -28,6 +31,7 @@ CHOICES = (
     "auto, picamera, scene, a V4L2 device (0 or /dev/video0), a video file, an rtsp:// or http:// address, "
     "a folder of pictures or one picture"
 )
+_BOUNDS = {"width_px": (1, 65_535), "height_px": (1, 65_535), "fps": (0.001, 10_000), "stall_s": (0.001, 86_400)}
 _ADDRESSES = ("rtsp://", "rtsps://", "http://", "https://")
 
 
@@ -57,7 +61,7 @@ class Camera(Protocol):
         """
 
     def close(self) -> None:
-        """Let go of the device. Safe to call twice; returns within seconds even when the device is stuck."""
+        """Let go of the device. Safe to call twice; returns within a second even when the device is stuck."""
 
 
 class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -115,9 +119,10 @@ def open_camera(
 
 
 def _check(settings: CameraSettings) -> None:
-    for field in ("width_px", "height_px", "fps", "stall_s"):
-        if not getattr(settings, field) > 0:
-            raise CameraError(f"The camera's {field} is {getattr(settings, field)}: expected more than 0.")
+    for field, (least, most) in _BOUNDS.items():
+        value = getattr(settings, field)
+        if not least <= value <= most:  # so written, it refuses what is no number
+            raise CameraError(f"The camera's {field} is {value}: expected {least} to {most}.")
     if len(settings.fourcc) != 4 or not settings.fourcc.isascii():
         raise CameraError(f"The camera's fourcc is {settings.fourcc!r}: expected four letters, such as MJPG or YUYV.")
 
@@ -126,18 +131,49 @@ def _kind(source: str) -> str:
     """The row of `CAMERAS` for a source."""
     if source in ("picamera", "scene"):
         return source
-    if source.isdecimal() or source.startswith("/dev/"):
+    if source.isdecimal():
         return "device"
     if source.lower().startswith(_ADDRESSES):
         return "stream"
-    path = Path(source).expanduser()
-    if source and path.is_dir():
+    return _kind_of_file(source)
+
+
+def _kind_of_file(source: str) -> str:
+    mode = file_mode(source)
+    if mode is None:
+        if source.startswith("/dev/"):
+            return "device"  # not plugged in, or not yet
+        raise CameraError(f"No camera {source!r} and no file or folder of that name: expected {CHOICES}.")
+    if stat.S_ISCHR(mode):
+        return "device"
+    if stat.S_ISDIR(mode):
         return "directory"
-    if source and path.exists():
+    if stat.S_ISREG(mode):
         from edge.images import SUFFIXES  # brings OpenCV, which `--help` must not wait for
 
-        return "directory" if path.suffix.lower() in SUFFIXES else "video"
-    raise CameraError(f"No camera {source!r} and no file or folder of that name: expected {CHOICES}.")
+        return "directory" if source.lower().endswith(SUFFIXES) else "video"
+    raise CameraError(f"{source!r} is a pipe or the like, which cannot be a camera: expected {CHOICES}.")
+
+
+def file_mode(source: str) -> Optional[int]:
+    """Type and permissions of the file or folder that a source names; None where there is none.
+
+    Raises:
+        CameraError: it is not ours to look at.
+    """
+    try:
+        return local_path(source).stat().st_mode if source else None
+    except ValueError:  # no file can have such a name
+        return None
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM):
+            raise CameraError(f"Cannot read {source!r}: {error.strerror}.") from None
+        return None
+
+
+def local_path(source: str) -> Path:
+    """The file or folder that a source names; a "~" that stands for nobody's home stays."""
+    return Path(os.path.expanduser(source))
 
 
 def _choose(settings: CameraSettings, isp_size_px: Optional[tuple[int, int]]) -> Camera:

@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import Callable, Optional
 
-from edge.cameras import CameraSettings
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.cameras import CameraSettings, file_mode, local_path
 from edge.errors import CameraError, ImageError
-from edge.images import SUFFIXES, read_rgb
+from edge.images import SUFFIXES, path_text, read_rgb
 from edge.records import Frame
 
 
@@ -24,18 +27,20 @@ class Directory:
     live = False
 
     def __init__(self, settings: CameraSettings, on_skip: Optional[Callable[[str], None]] = None) -> None:
-        """List the pictures.
+        """List the pictures of the folder `settings.source`, whatever its name: here "scene" is a folder too.
 
         Raises:
-            CameraError: there are none.
+            CameraError: there is no such folder, or it holds none.
         """
-        root = Path(settings.source).expanduser()
+        root = local_path(settings.source)
+        if file_mode(settings.source) is None:
+            raise CameraError(f"There is no folder or picture {path_text(root)}.")
         self._root = root if root.is_dir() else root.parent
         self._paths = find_pictures(root)
         if not self._paths:
-            raise CameraError(f"{root} holds no pictures: expected files that end in {', '.join(SUFFIXES)}.")
+            raise CameraError(f"{path_text(root)} holds no pictures: expected files that end in {', '.join(SUFFIXES)}.")
         pictures = "1 picture" if len(self._paths) == 1 else f"{len(self._paths)} pictures"
-        self.name = f"picture {root}" if root.is_file() else f"folder {root}, {pictures}"
+        self.name = f"picture {path_text(root)}" if root.is_file() else f"folder {path_text(root)}, {pictures}"
         self.ended = False
         self.skipped = 0
         self.on_skip = on_skip or logging.getLogger(__name__).warning
@@ -61,14 +66,14 @@ class Directory:
             path = self._paths[self._next]
             self._next += 1
             try:
-                pixels = read_rgb(path)
+                pixels = _read_file(path)
             except ImageError as error:
                 self.skipped += 1
                 self.on_skip(str(error))
                 continue
             self._good.append(path)
-            label = path.parent.name if path.parent != self._root else None
-            frame = Frame(pixels, self._sequence, time.monotonic_ns(), label, str(path))
+            label = path_text(Path(path.parent.name)) if path.parent != self._root else None
+            frame = Frame(pixels, self._sequence, time.monotonic_ns(), label, path_text(path))
             self._sequence += 1
             return frame
         return None
@@ -83,6 +88,13 @@ class Directory:
 
     def close(self) -> None:
         self.ended = True
+
+
+def _read_file(path: Path) -> NDArray[np.uint8]:
+    if os.path.exists(path) and not os.path.isfile(path):
+        # A pipe among pictures would be waited for without end.
+        raise ImageError(f"{path_text(path)} is not a file: expected a picture.")
+    return read_rgb(path)
 
 
 def find_pictures(root: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
@@ -13,7 +14,9 @@ from numpy.typing import NDArray
 from edge.errors import CameraError
 from edge.records import Frame
 
-_CLOSE_S = 2.0  # for a source to notice that it is closed; one that is stuck is left to its daemon thread
+# For a source to notice that it is closed; one that is stuck is left to its daemon thread. A program that closes its
+# camera on a signal is to end within a second.
+CLOSE_S = 0.7
 
 
 class Shot(NamedTuple):
@@ -62,6 +65,8 @@ class NewestFrame:
         self._arrived_s = time.monotonic()
         # A daemon: a driver that never returns must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
+        # OpenCV aborts the process when the interpreter ends during a read.
+        atexit.register(self.close)
         self._thread.start()
 
     @property
@@ -125,7 +130,8 @@ class NewestFrame:
             self._closing.set()
             self._frame = None
             self._changed.notify_all()
-        self._thread.join(_CLOSE_S)
+        self._thread.join(CLOSE_S)
+        atexit.unregister(self.close)
 
     def _run(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 from typing import Optional
@@ -104,6 +105,8 @@ class Stream:
             CameraError: nothing answers there, or it gives no picture.
         """
         self.name = f"stream {without_password(settings.source)}"
+        if not settings.source.isprintable():  # OpenCV crashes on text that is not Unicode
+            raise CameraError(f"The address {without_password(settings.source)!r} holds what no address may.")
         prepare(settings.stall_s)
         timeout_ms = math.ceil(settings.stall_s * 1000)
         options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
@@ -145,8 +148,16 @@ class Stream:
 
 
 def without_password(address: str) -> str:
-    """An address that may be shown: names end up in logs and on pages."""
-    parts = urlsplit(address)
+    """An address that may be shown: names end up in logs and on pages.
+
+    Raises:
+        CameraError: it is no address.
+    """
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # whose words may hold the password
+        shown = re.sub(r"//.*@", "//***@", address, flags=re.DOTALL)
+        raise CameraError(f"{shown!r} is no address: expected one like rtsp://camera/stream.") from None
     if parts.password is None:
         return address
     return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))

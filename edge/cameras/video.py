@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
-from pathlib import Path
-from typing import Optional
+from typing import BinaryIO, Optional
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.cameras import CameraSettings
+from edge.cameras import CameraSettings, local_path
 from edge.cameras.captures import prepare, to_rgb
-from edge.cameras.newest import NewestFrame, Shot, patience_s
+from edge.cameras.newest import CLOSE_S, NewestFrame, Shot, patience_s
 from edge.errors import CameraError
+from edge.images import path_text
 from edge.records import Frame
+
+_INEXACT = 3  # frames by which some containers' announcements are wrong
 
 
 class _File:
     """A video file's frames in order, from the start again when it loops."""
 
     def __init__(self, settings: CameraSettings) -> None:
-        self.path = Path(settings.source).expanduser()
+        self._path = local_path(settings.source)
+        self.shown = path_text(self._path)
         self._loop = settings.loop
         self._capture = self._open()
         self._in_pass = 0
+        self._told = False
         self.frames = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         size = tuple(int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.mode = f"{size[0]}x{size[1]}"
@@ -34,20 +39,26 @@ class _File:
 
     def _open(self) -> cv2.VideoCapture:
         try:
-            with self.path.open("rb"):
-                pass
+            with self._path.open("rb") as file:
+                capture = self._capture_of(file)
         except OSError as error:
-            raise CameraError(f"Cannot read the video {self.path}: {error.strerror or error}.") from None
-        capture = cv2.VideoCapture(str(self.path))
+            raise CameraError(f"Cannot read the video {self.shown}: {error.strerror or error}.") from None
         if not capture.isOpened():
-            raise CameraError(f"{self.path} is not a video that OpenCV can read, or is damaged.")
+            raise CameraError(f"{self.shown} is not a video that OpenCV can read, or is damaged.")
         return capture
+
+    def _capture_of(self, file: BinaryIO) -> cv2.VideoCapture:
+        # OpenCV crashes on a name that is not UTF-8: it gets another one of the same file.
+        name = self.shown if self.shown == str(self._path) else f"/proc/self/fd/{file.fileno()}"
+        # Left alone, it would try others on what FFmpeg refuses, and those write on stderr.
+        return cv2.VideoCapture(name, cv2.CAP_FFMPEG)
 
     def advance(self) -> bool:
         """Go to the next frame; False at the end."""
         while not self._capture.grab():
             if not self._in_pass:
-                raise CameraError(f"{self.path} holds no frame that can be decoded: it is damaged, or has no picture.")
+                raise CameraError(f"{self.shown} holds no frame that can be decoded: it is damaged, or has no picture.")
+            self._tell_what_is_missing()
             if not self._loop:
                 return False
             # Opened anew: seeking to the start is not exact with every container.
@@ -56,12 +67,22 @@ class _File:
         self._in_pass += 1
         return True
 
+    def _tell_what_is_missing(self) -> None:
+        if not self._told and self._in_pass < min(self.frames - _INEXACT, self.frames * 0.95):
+            self._told = True
+            logging.getLogger(__name__).warning(
+                "The video %s gave %d frames and announces %d: it may be damaged.",
+                self.shown,
+                self._in_pass,
+                self.frames,
+            )
+
     def pixels(self) -> NDArray[np.uint8]:
         """The frame that `advance` went to, shape (height_px, width_px, 3), RGB."""
         given, image = self._capture.retrieve()
         if not given:
-            raise CameraError(f"{self.path}: frame {self._in_pass - 1} cannot be decoded.")
-        return to_rgb(image, str(self.path))
+            raise CameraError(f"{self.shown}: frame {self._in_pass - 1} cannot be decoded.")
+        return to_rgb(image, self.shown)
 
     def release(self) -> None:
         self._capture.release()
@@ -108,10 +129,11 @@ class Video:
         prepare(settings.stall_s)
         self._file = _File(settings)
         frames = f", {self._file.frames} frames" if self._file.frames > 0 else ""
-        self.name = f"video {self._file.path}, {self._file.mode} at {self._file.fps:g} fps{frames}"
+        self.name = f"video {self._file.shown}, {self._file.mode} at {self._file.fps:g} fps{frames}"
         self.live = settings.realtime
         self._lock = threading.Lock()
         self._ended = False
+        self._closing = False
         self._sequence = 0
         self._slot: Optional[NewestFrame] = None
         if settings.realtime:
@@ -119,23 +141,29 @@ class Video:
 
     @property
     def ended(self) -> bool:
-        return self._slot.ended if self._slot else self._ended
+        return self._slot.ended if self._slot else self._ended or self._closing
 
     def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
         if self._slot:
             return self._slot.read(timeout_s)
         with self._lock:  # OpenCV crashes when a capture is released while it is read
-            if self._ended or not self._file.advance():
-                self._ended = True
-                return None
-            frame = Frame(self._file.pixels(), self._sequence, time.monotonic_ns())
-            self._sequence += 1
-            return frame
+            try:
+                if self.ended or not self._file.advance():
+                    self._ended = True
+                    return None
+                frame = Frame(self._file.pixels(), self._sequence, time.monotonic_ns())
+                self._sequence += 1
+                return frame
+            finally:
+                if self._closing:  # `close` may have given up
+                    self._file.release()
 
     def close(self) -> None:
         if self._slot:
             self._slot.close()
             return
-        with self._lock:
-            self._ended = True
+        self._closing = True
+        # A reader can be stuck in the file, on a server that is gone: then the capture is left to it.
+        if self._lock.acquire(timeout=CLOSE_S):
             self._file.release()
+            self._lock.release()
