@@ -304,13 +304,13 @@ from edge.errors import CameraError
 from tests.fakes import picamera2
 from tests.fakes.capture import FakeCapture
 
-source = sys.argv[1]
+source, asked = sys.argv[1], threading.Event()
 sys.modules["picamera2"] = picamera2
-picamera2.Picamera2.faults = frozenset({"silent"})
+picamera2.Picamera2.capture_request = lambda self, signal_function: asked.set()
 if source == "/dev/null":
     v4l2.require_camera = lambda path: "Test Cam"
     opencv.cv2.VideoCapture = FakeCapture
-    FakeCapture.read = lambda self: threading.Event().wait()
+    FakeCapture.read = lambda self: asked.set() or threading.Event().wait()
 settings = CameraSettings(source=source, stall_s=60.0)
 
 def open_it():
@@ -321,7 +321,8 @@ def open_it():
 
 opening = threading.Thread(target=open_it, daemon=True)
 opening.start()
-opening.join(0.2)
+if "://" not in source:
+    asked.wait()
 sys.stdin.read()
 sys.exit(0 if opening.is_alive() else "it was opened")
 """
