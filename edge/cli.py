@@ -6,6 +6,7 @@ import contextlib
 import math
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
@@ -15,8 +16,6 @@ from edge import __version__
 from edge.errors import EdgeError
 
 if TYPE_CHECKING:
-    import threading
-
     from edge.config import Config, ModelSettings
 
 SLOWEST_FPS = 0.0001  # one frame in almost three hours
@@ -92,7 +91,7 @@ def cli(debug: bool) -> None:
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Predictions for each picture.")
 @_json_option
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -> None:
+def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -> int:
     """Classify picture files. Prints JSON lines with --json or into a pipe."""
     import msgspec
 
@@ -115,8 +114,7 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
                 click.echo(f"{_text(image)}  ({', '.join(f'{name} {value:.1f} ms' for name, value in stages.items())})")
                 for prediction in record.predictions:
                     click.echo(f"  {prediction.score:5.3f}  {prediction.label}")
-    if failed:
-        sys.exit(1)
+    return int(failed)
 
 
 @cli.command()
@@ -316,17 +314,29 @@ def _complain(error: object) -> None:
 
 def main() -> None:
     """Run the command; the only place that exits."""
+    code = _main()
+    if threading.active_count() > 1:
+        # Left behind: a thread that is stuck in a driver. Should it wake while Python winds down, OpenCV would abort.
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _main() -> int:
     try:
-        cli.main(standalone_mode=False)
+        return int(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except BrokenPipeError:
         # The reader has seen enough; keep Python from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
-        sys.exit(1)
+        return 1
     except Exception as error:
         if "--debug" in sys.argv[1:2]:
             raise
@@ -335,7 +345,7 @@ def main() -> None:
         else:
             detail = " ".join(str(error).split())
             _complain(f"{type(error).__name__}: {detail} (unexpected; `edge --debug …` shows where).")
-        sys.exit(1)
+        return 1
 
 
 if __name__ == "__main__":
