@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge-deploy")
 def cli() -> None:
-    """Make, verify and compare the models that `edge` runs. For a laptop or server, not for the device."""
+    """Make the models that `edge` runs. For a laptop or server, not for the device."""
 
 
 @cli.command()

@@ -206,8 +206,13 @@ def text_of(result: Result) -> str:
     ]
     for what, reasons in result.rules.insufficient.items():
         if shown := shown_insufficient(reasons):
-            lines.append(f"{what}: {shown}")
-    lines.append("valid" if result.valid else "INVALID: " + "; ".join(result.why_invalid))
+            lines.append(f"{what.partition('_')[0]}: {shown}")
+    load, processors = result.device.get("load_1min"), result.device.get("processors")
+    if load and processors and load > processors:
+        lines.append(f"note: the machine was busy before the run, load {load:.1f} on {processors} processors")
+    lines.append(
+        "valid: long enough and not throttled" if result.valid else "INVALID: " + "; ".join(result.why_invalid)
+    )
     return "\n".join(lines)
 
 

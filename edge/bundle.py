@@ -223,6 +223,7 @@ class Listing(msgspec.Struct, frozen=True):
     """One line of `edge models`."""
 
     name: str
+    """What `--model` takes: the folder's name."""
     folder: str
     size_bytes: Optional[int] = None
     input: Optional[str] = None
@@ -234,13 +235,15 @@ class Listing(msgspec.Struct, frozen=True):
 
     def as_text(self) -> str:
         """The listing for a person."""
-        if self.size_bytes is None:
-            return f"{self.name}  unusable: {self.problem}"
-        accuracy = "accuracy not measured" if self.top1 is None else f"top-1 {self.top1:.3f} on {self.accuracy_data}"
+        lines = [f"{self.name}  ({self.folder})"]
+        if self.size_bytes is not None:
+            lines.append(f"  {self.size_bytes / 1e6:.1f} MB, {self.input}")
+        if self.top1 is not None:
+            lines.append(f"  top-1 {self.top1:.1%} on {self.accuracy_data}")
         state = (
-            f"sha256 {(self.sha256 or '')[:12]} as promised" if self.problem is None else f"unusable: {self.problem}"
+            f"sha256 {(self.sha256 or '')[:12]}, as promised" if self.problem is None else f"unusable: {self.problem}"
         )
-        return f"{self.name}  {self.size_bytes / 1e6:.1f} MB, {self.input}, {accuracy}; {state}"
+        return "\n".join([*lines, f"  {state}"])
 
 
 def describe(folder: Path) -> Listing:
@@ -256,7 +259,7 @@ def describe(folder: Path) -> Listing:
     except ModelError as error:
         problem = str(error)
     return Listing(
-        name=contract.name,
+        name=folder.name,
         folder=str(folder),
         size_bytes=path.stat().st_size if path.is_file() else None,
         input=f"{contract.input.width_px}x{contract.input.height_px} {contract.input.dtype}",

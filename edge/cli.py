@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edge.config import Config, ModelSettings
 
 SLOWEST_FPS = 0.0001  # one frame in almost three hours
+SHOWN = 0.0005  # a person is not shown what would print as 0.000
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -112,7 +113,7 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
                 click.echo(msgspec.json.encode(line))
             else:
                 click.echo(f"{_text(image)}  ({', '.join(f'{name} {value:.1f} ms' for name, value in stages.items())})")
-                for prediction in record.predictions:
+                for prediction in (each for each in record.predictions if each.score >= SHOWN):
                     click.echo(f"  {prediction.score:5.3f}  {prediction.label}")
     return int(failed)
 
@@ -123,6 +124,7 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
 @click.option("--frames", type=click.IntRange(1), help="End after so many frames.")
 @click.option("--seconds", type=_Finite(min=0, min_open=True), help="End after so long.")
 @click.option("--fps", type=_Finite(min=SLOWEST_FPS), help="Classify at most so many frames a second.")
+@click.option("--top", type=click.IntRange(1), help="Predictions in each record. [5]")
 @click.option("--loop/--no-loop", default=None, help="Start a video or folder again when it ends.")
 @click.option("--realtime/--no-realtime", default=None, help="Play a video at its own rate, as a live camera would.")
 @click.option("--isp-resize/--no-isp-resize", default=None, help="Let the Pi's image processor resize (picamera).")
@@ -177,7 +179,13 @@ def _run(
 
 @cli.command()
 @_model_options
-@click.option("--map", "map_file", type=click.Path(path_type=Path), metavar="FILE", help="Lines `folder: label`.")
+@click.option(
+    "--map",
+    "map_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="YAML lines `folder: label`, for other names.",
+)
 @click.option("--index-prefix", is_flag=True, help="Folders begin with their class index, as in 003_tiger_shark.")
 @_json_option
 @click.argument("folder", type=click.Path(path_type=Path))
@@ -256,6 +264,7 @@ def _configured(path: Optional[Path], options: dict[str, Any]) -> Config:
         return {name: options[name] for name in names if options.get(name) is not None}
 
     model: ModelSettings = replace(base.model, bare=replace(base.model.bare, **given(*_BARE)))
+    model = replace(model, **given("top"))
     if options.get("model"):
         model = replace(model, path=options["model"])
     runtime = replace(base.runtime, **given("threads"))
@@ -291,7 +300,8 @@ def _describe(classifier: Any) -> str:
 
 def _summary(totals: Any) -> str:
     rate = totals.frames / totals.seconds if totals.seconds else 0.0
-    text = f"{totals.frames} frames in {totals.seconds:.1f} s ({rate:.1f} fps), {totals.dropped} dropped"
+    frames = "1 frame" if totals.frames == 1 else f"{totals.frames} frames"
+    text = f"{frames} in {totals.seconds:.1f} s ({rate:.1f} fps), {totals.dropped} not classified"
     if totals.with_truth:
         text += f"; truth known for {totals.with_truth}, top-1 right in {totals.right}"
     if totals.unknown_truth:

@@ -59,10 +59,13 @@ def read(path: Path) -> Config:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a wrong date or number through
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    camera = document.get("camera") if isinstance(document, dict) else None
+    if isinstance(camera, dict) and type(camera.get("source")) is int:
+        camera["source"] = str(camera["source"])  # `source: 0` is /dev/video0, as on the command line
     try:
         return msgspec.convert({} if document is None else document, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_explain(str(error))}.") from None
+        raise ConfigError(f"{path}: {_explain(str(error))}") from None
 
 
 def _explain(message: str) -> str:
@@ -71,14 +74,14 @@ def _explain(message: str) -> str:
 
     found = re.fullmatch(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", message, re.DOTALL)
     assert found  # the pattern matches any text
-    what, path = found["what"], found["path"] or ""
+    what, path = found["what"].replace("`object`", "keys with values"), found["path"] or ""
     unknown = re.search(r"unknown field `(?P<key>.*)`", what)
     if not unknown:
-        return f"{path}: {what}" if path else what
+        return f"{path}: {what}." if path else f"{what}."
     full = f"{path}.{unknown['key']}" if path else unknown["key"]
     keys = _keys(Config)
-    near = difflib.get_close_matches(full, keys, n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]}" if near else f"expected one of {', '.join(keys)}"
+    near = difflib.get_close_matches(full, keys, n=1, cutoff=0.7)
+    advice = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(keys)}."
     return f"unknown key {full}: {advice}"
 
 

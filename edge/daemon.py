@@ -39,7 +39,7 @@ class Totals(msgspec.Struct):
     unknown_truth: int = 0
     """Frames whose truth, such as a folder's name, is no class of the model."""
     seconds: float = 0.0
-    """From the start of the loop to the last result."""
+    """Length of the loop."""
 
     def add(self, record: Record, classes: ClassNames) -> None:
         """Count one record."""
@@ -71,7 +71,8 @@ def run(
     """
     totals = totals or Totals()
     classes = ClassNames(classifier.bundle.labels)
-    ahead = None if camera.live else Ahead(camera, classifier)
+    # At a limited rate nothing waits for the model, and what was read ahead would only grow old.
+    ahead = None if camera.live or limits.fps else Ahead(camera, classifier)
     started_ns = time.monotonic_ns()
     period_ns = round(1e9 / limits.fps) if limits.fps else 0
     due_ns = started_ns
@@ -101,6 +102,7 @@ def run(
             for sink in sinks:
                 sink.write(record)
     finally:
+        totals.seconds = (time.monotonic_ns() - started_ns) / 1e9
         if ahead:
             ahead.close()
     return totals

@@ -23,6 +23,7 @@ from edge.stats import Summary, insufficient, shown_insufficient, summary, table
 TOP = 5
 _CONFUSIONS = 10
 _MOST_NAMED = 20
+_FEWEST_SHOWN = 5  # a share of fewer pictures tells a person nothing
 _STAGES = ("preprocess", "invoke", "postprocess")
 _INDEX = re.compile(r"\d+")
 
@@ -262,8 +263,9 @@ def text_of(result: Result) -> str:
         f"{result.images} pictures{skipped}, {len(result.per_class)} classes",
         f"top-1 {result.top1:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 {result.top5:.1%}",
     ]
-    worst = sorted(result.per_class.items(), key=lambda item: (item[1].top1, -item[1].images, item[0]))
-    lines += ["", "Lowest top-1:"] + [
+    enough = {name: told for name, told in result.per_class.items() if told.images >= _FEWEST_SHOWN}
+    worst = sorted(enough.items(), key=lambda item: (item[1].top1, -item[1].images, item[0]))
+    lines += ["", f"Lowest top-1 of classes with at least {_FEWEST_SHOWN} pictures:"] + [
         f"  {told.top1:7.1%} of {told.images:5d}  {_short(name)}" for name, told in worst[:_CONFUSIONS] if told.top1 < 1
     ]
     lines += ["", "Most often confused:"] + [

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Optional, Protocol, TextIO
 
 import msgspec
 
 from edge.records import Record
-from edge.stats import Window
+from edge.stats import STAGES, Window
 
 _LINE_EVERY_NS = 1_000_000_000
+_LINES_A_PAGE = 20
 _SHORT = {"preprocess": "pre", "postprocess": "post"}
 
 
@@ -40,11 +42,12 @@ class JsonLines:
 
 
 class Lines:
-    """One line a second for a person: the answer, the rate, p50/p90 of each stage over the last frames, drops."""
+    """A line a second for a person: the answer, the rate, p50/p90 in ms of each stage over the last frames, drops."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self._window = Window()
+        self._lines = 0
         self._due_ns = 0
         self._since_ns = time.monotonic_ns()
         self._frames = 0
@@ -57,26 +60,37 @@ class Lines:
         now_ns = time.monotonic_ns()
         if now_ns < self._due_ns:
             return
-        best = record.predictions[0]
         seconds = (now_ns - self._since_ns) / 1e9
-        rate = f"{self._frames / seconds:5.1f} fps" if self._due_ns else "    - fps"
+        rate = f"{self._frames / seconds:.1f}" if self._due_ns else "-"
+        best = record.predictions[0]
+        if self._lines % _LINES_A_PAGE == 0:
+            self._stream.write(
+                _row("p50/p90 in ms:", "", "fps", [_SHORT.get(name, name) for name in STAGES], "dropped")
+            )
         self._stream.write(
-            f"{time.strftime('%H:%M:%S')} {best.score:5.2f} {best.label:<18.18} {rate}  {self._stages()}  "
-            f"dropped {self._dropped}\n"
+            _row(time.strftime("%H:%M:%S"), f"{best.score:.2f} {best.label}", rate, self._stages(), str(self._dropped))
         )
         self._stream.flush()
+        self._lines += 1
         self._due_ns, self._since_ns, self._frames = now_ns + _LINE_EVERY_NS, now_ns, 0
 
-    def _stages(self) -> str:
-        parts = [
-            f"{_SHORT.get(stage, stage)} {_ms(live.p50)}/{_ms(live.p90)}" for stage, live in self._window.live().items()
-        ]
-        return " ".join(parts) + " ms"
+    def _stages(self) -> list[str]:
+        return [f"{_ms(live.p50)}/{_ms(live.p90)}" for live in self._window.live().values()]
 
     def close(self) -> None:
         """Tell the stages once more, over the last frames."""
-        self._stream.write(f"p50/p90 of the last {len(self._window)} frames: {self._stages()}\n")
+        parts = [f"{name} {figures}" for name, figures in zip(STAGES, self._stages())]
+        self._stream.write(f"p50/p90 in ms of the last {len(self._window)} frames: {', '.join(parts)}\n")
         self._stream.flush()
+
+
+def _row(at: str, answer: str, rate: str, stages: Sequence[str], dropped: str) -> str:
+    cells = "".join(f"{stage:>10}" for stage in stages)
+    return (
+        f"{at:<8} {answer:<20.20} {rate:>5}{cells} {dropped:>8}\n"
+        if answer
+        else (f"{at:<29} {rate:>5}{cells} {dropped:>8}\n")
+    )
 
 
 def _ms(value: Optional[float]) -> str:

@@ -146,6 +146,10 @@ class Preprocessor:
         Raises:
             ImageError: `pixels` is not an RGB picture of bytes.
         """
+        if not isinstance(pixels, np.ndarray):
+            raise ImageError(
+                f"{type(pixels).__name__} was given: expected pixels as a NumPy array; edge.images reads files."
+            )
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
             raise ImageError(
                 f"A frame of shape {pixels.shape} and type {pixels.dtype} was given: expected uint8 RGB of "

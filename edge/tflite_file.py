@@ -166,8 +166,8 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
         raise ModelError(f"Cannot read the model {path}: {error.strerror or error}.") from None
     except (struct.error, IndexError, RecursionError) as error:
         raise ModelError(
-            f"{path} is a damaged or truncated TensorFlow Lite model ({error}); copy or download it again."
-        ) from None
+            f"{path} is a damaged or truncated TensorFlow Lite model: copy or download it again."
+        ) from error
 
 
 def _what_it_is(head: bytes) -> str:

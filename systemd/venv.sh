@@ -6,6 +6,7 @@ python=$1 venv=$2 requirement=$3
 
 fail() { echo "edge-runner: $*" >&2; exit 1; }
 
+command -v "$python" >/dev/null || fail "$python was not found: install Python 3.9 to 3.13, or name it (make PYTHON=…)."
 "$python" -c 'import sys; sys.exit(not (3, 9) <= sys.version_info < (3, 14))' ||
     fail "$("$python" --version) was given: expected Python 3.9 to 3.13 (make PYTHON=python3.11 …)."
 "$python" -c 'import struct, sys; sys.exit(struct.calcsize("P") != 8)' ||

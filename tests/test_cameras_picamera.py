@@ -109,9 +109,10 @@ def test_frames_without_a_time_are_stamped_on_arrival(monkeypatch: pytest.Monkey
 )
 def test_what_can_go_wrong(monkeypatch: pytest.MonkeyPatch, fault: str, said: str) -> None:
     put(monkeypatch, fault)
+    stall_s = 0.3 if fault == "silent" else LONG_S
     count = len(fake.Picamera2.opened)
     with pytest.raises(CameraError, match=said):
-        open_camera(CameraSettings(source="picamera", isp_resize=True, stall_s=0.3), isp_size_px=(224, 300))
+        open_camera(CameraSettings(source="picamera", isp_resize=True, stall_s=stall_s), isp_size_px=(224, 300))
     for camera in fake.Picamera2.opened[count:]:
         assert camera.closed
         assert camera.held == 0

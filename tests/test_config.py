@@ -31,12 +31,14 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("camera: {widht_px: 640}", r"unknown key camera\.widht_px: did you mean camera\.width_px"),
-        ("camra: {}", r"unknown key camra: did you mean camera\."),
+        ("camra: {}", r"unknown key camra: expected one of camera\.source"),
+        ("frames: 3", r"unknown key frames: expected one of"),
+        ("camera: scene", r"camera: Expected keys with values, got `str`"),
         ("zzz: 1", r"unknown key zzz: expected one of camera\.source"),
         ("runtime: {threads: many}", r"runtime\.threads: Expected `int \| null`, got `str`"),
         ("runtime: {threads: 0}", r"runtime\.threads: Expected `int` >= 1"),
         ("fps: -1", r"fps: Expected `float` >= 0"),
-        ("[1, 2]", "Expected `object`, got `array`"),
+        ("[1, 2]", "Expected keys with values, got `array`"),
         ("camera: {", "is not valid YAML"),
         ("fps: 2024-99-99", "is not valid YAML"),
         ("[" * 5000, "is not valid YAML"),
@@ -48,6 +50,10 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
 def test_mistakes_name_the_path_and_what_was_expected(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         read(tmp_path, text)
+
+
+def test_a_cameras_number_may_be_a_number(tmp_path: Path) -> None:
+    assert read(tmp_path, "camera: {source: 0}").camera.source == "0"
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

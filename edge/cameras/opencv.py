@@ -113,7 +113,7 @@ class Stream:
         self._capture = cv2.VideoCapture(settings.source, cv2.CAP_FFMPEG, options)
         if not self._capture.isOpened():
             raise CameraError(
-                f"The {self.name} cannot be opened within {settings.stall_s:g} s: check the address, the network "
+                f"The {self.name} cannot be opened: check the address, the network "
                 "and the password, and that it is a video."
             )
         self._finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
