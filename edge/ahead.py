@@ -8,6 +8,7 @@ import threading
 import time
 from typing import NamedTuple, Optional, Union
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,7 @@ from edge.classifier import Answer, Classifier
 from edge.records import Frame
 from edge.tensors import Preprocessor
 
+_SEEN = np.empty((0, 0, 3), np.uint8)
 _TENSORS = 3  # one with the model, one ready, one being filled
 _CLOSE_S = 2.0  # for the threads to end; one that is stuck is left behind, a daemon
 _ANSWERS = 2  # so many may wait for the consumer before the model waits too
@@ -31,7 +33,7 @@ class Ahead:
     """The answers to a camera's frames, in order, none left out.
 
     One thread reads and fills input tensors, another runs the model, and the caller has what remains: ranking the
-    scores and writing records. Not for live cameras: there a frame read ahead would be a stale one.
+    scores and writing records; the answers' frames have no pixels. Not for live cameras: there a frame read ahead would be a stale one.
     """
 
     def __init__(self, camera: Camera, classifier: Classifier) -> None:
@@ -91,7 +93,9 @@ class Ahead:
                     break
                 started_ns = time.monotonic_ns()
                 preprocessor.fill(frame.pixels, tensor)
-                self._prepared.put(_Prepared(frame, tensor, time.monotonic_ns() - started_ns))
+                preprocess_ns = time.monotonic_ns() - started_ns
+                # The queues need what is known of the frame, not a megabyte of pixels each.
+                self._prepared.put(_Prepared(msgspec.structs.replace(frame, pixels=_SEEN), tensor, preprocess_ns))
             self._prepared.put(None)
         except BaseException as error:
             self._prepared.put(error)

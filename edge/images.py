@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge.errors import ImageError
 
+_READ_RGB = getattr(cv2, "IMREAD_COLOR_RGB", 0)  # since OpenCV 4.11; saves a conversion and a copy
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 _MOST_BYTES = 256 * 1024 * 1024  # far more than a picture has; a pipe may never end
 _JPEG_START = b"\xff\xd8\xff"
@@ -47,12 +48,13 @@ def decode_rgb(content: bytes, source: str) -> NDArray[np.uint8]:
         raise ImageError(f"{source} is a truncated or damaged PNG picture: copy it again.")
     silence_opencv()
     try:
-        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), _READ_RGB or cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise ImageError(f"{source} cannot be decoded: {' '.join(str(error).split())}.") from None
     if pixels is None:
         raise ImageError(f"{source} is not a picture or is damaged: expected JPEG, PNG, BMP or WebP.")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    rgb = pixels if _READ_RGB else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return rgb.astype(np.uint8, copy=False)
 
 
 def silence_opencv() -> None:
