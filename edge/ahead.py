@@ -33,7 +33,8 @@ class Ahead:
     """The answers to a camera's frames, in order, none left out.
 
     One thread reads and fills input tensors, another runs the model, and the caller has what remains: ranking the
-    scores and writing records; the answers' frames have no pixels. Not for live cameras: there a frame read ahead would be a stale one.
+    scores and writing records. The answers' frames have no pixels any more. Not for live cameras: there a frame read
+    ahead would be a stale one.
     """
 
     def __init__(self, camera: Camera, classifier: Classifier) -> None:
