@@ -98,7 +98,7 @@ class Classifier:
             preprocess_ns: what filling it took.
         """
         started_ns = time.monotonic_ns()
-        # Not np.copyto, which lets go of the GIL: another thread would take it, and the model would wait for its return.
+        # Not np.copyto, which lets go of the GIL: another thread would take it, and the model would wait for it.
         memoryview(self.runtime.input()).cast("B")[:] = memoryview(tensor).cast("B")  # type: ignore[arg-type]
         return self._invoke(frame, started_ns, preprocess_ns)
 

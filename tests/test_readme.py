@@ -58,8 +58,9 @@ def test_a_command_runs(command: str, folder: Path) -> None:
     assert result.stdout
 
 
-def test_the_python_lines_run(photos: dict[str, np.ndarray]) -> None:
-    scope: dict[str, Any] = {"rgb": photos["coffee"]}
+def test_the_python_lines_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    scope: dict[str, Any] = {}
     exec(next(block for language, block in BLOCKS if language == "python"), scope)
     assert scope["record"].predictions[0].label in ("espresso", "cup")
 
