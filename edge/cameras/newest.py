@@ -173,3 +173,20 @@ class NewestFrame:
         with self._changed:
             self._done, self._error = True, error
             self._changed.notify_all()
+
+
+class LiveCamera:
+    """What the cameras with a slot have in common; `_slot` is set when they are open."""
+
+    live = True
+    _slot: NewestFrame
+
+    @property
+    def ended(self) -> bool:
+        return self._slot.ended
+
+    def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
+        return self._slot.read(timeout_s)
+
+    def close(self) -> None:
+        self._slot.close()

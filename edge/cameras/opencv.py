@@ -14,19 +14,16 @@ import cv2
 
 from edge.cameras import CameraSettings, v4l2
 from edge.cameras.captures import fourcc_name, fourcc_number, prepare, to_rgb
-from edge.cameras.newest import NewestFrame, Shot, patience_s
+from edge.cameras.newest import LiveCamera, NewestFrame, Shot, patience_s
 from edge.errors import CameraError
-from edge.records import Frame
 
 _RETRY_S = 0.02
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
 _BUFFERS = 2  # the driver fills one while the other is read; more would only make frames older
 
 
-class Device:
+class Device(LiveCamera):
     """A V4L2 camera. The first frame is waited for when it is opened, so that what opens also works."""
-
-    live = True
 
     def __init__(self, settings: CameraSettings) -> None:
         """Open the device, ask for format, size and rate, and wait for a frame.
@@ -60,16 +57,6 @@ class Device:
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, got[3]))
         self._slot.wait_first()
 
-    @property
-    def ended(self) -> bool:
-        return self._slot.ended
-
-    def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
-        return self._slot.read(timeout_s)
-
-    def close(self) -> None:
-        self._slot.close()
-
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""
         while True:
@@ -93,10 +80,8 @@ class Device:
         return stamp_ns if 0 <= now_ns - stamp_ns <= _PLAUSIBLE_NS else now_ns
 
 
-class Stream:
+class Stream(LiveCamera):
     """An RTSP or HTTP address, read as it comes; the newest frame wins."""
-
-    live = True
 
     def __init__(self, settings: CameraSettings) -> None:
         """Connect and wait for a frame.
@@ -122,16 +107,6 @@ class Stream:
         # FFmpeg's own time-out ends a read that waits; the slot is a little more patient, so that its reason is told.
         self._slot = NewestFrame(self, self.name, settings.stall_s * 1.5)
         self._slot.wait_first()
-
-    @property
-    def ended(self) -> bool:
-        return self._slot.ended
-
-    def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
-        return self._slot.read(timeout_s)
-
-    def close(self) -> None:
-        self._slot.close()
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""

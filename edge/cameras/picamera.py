@@ -17,19 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.cameras import CameraSettings
-from edge.cameras.newest import NewestFrame, Shot, patience_s
+from edge.cameras.newest import LiveCamera, NewestFrame, Shot, patience_s
 from edge.errors import CameraError
-from edge.records import Frame
 
 _POLL_S = 0.1  # how often a wait for a frame looks whether it is closed
 _PLAUSIBLE_NS = 2_000_000_000  # how old a sensor's time stamp may be to be believed
 _BUFFERS = 4  # one being filled, one in the image processor, one waiting, one being copied
 
 
-class Picamera:
+class Picamera(LiveCamera):
     """The first CSI camera. The newest frame wins; `captured_ns` is when the sensor began the frame."""
-
-    live = True
 
     def __init__(self, settings: CameraSettings, isp_size_px: Optional[tuple[int, int]] = None) -> None:
         """Open and start the camera, and wait for a frame.
@@ -98,16 +95,6 @@ class Picamera:
             mode += f" from {got['raw']['size'][0]}x{got['raw']['size'][1]}"
         self.name += f", {mode}{', resized by the ISP' if exact else ''}"
         camera.start()
-
-    @property
-    def ended(self) -> bool:
-        return self._slot.ended
-
-    def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
-        return self._slot.read(timeout_s)
-
-    def close(self) -> None:
-        self._slot.close()
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""
