@@ -11,11 +11,11 @@ import msgspec
 from edge import bundle as bundles
 from edge import device as devices
 from edge import tflite_file
-from edge.classifier import Classifier
+from edge.classifier import Classifier, Ran
 from edge.errors import ConfigError, ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import NS_PER_MS
-from edge.runtimes import in_words, open_runtime, require
+from edge.runtimes import open_runtime, require
 from edge.runtimes.trial import require_sound
 from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, shown_insufficient, summary, table
 
@@ -54,15 +54,9 @@ class Rules(msgspec.Struct, frozen=True):
     """Why percentiles are null, for "invoke_ms" and "stages_ms"."""
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(Ran, frozen=True):
     """What a benchmark found."""
 
-    model: str
-    model_sha256: str
-    runtime: str
-    runtime_version: str
-    backend: str
-    threads: int
     samples: int
     seconds: float
     """Length of the steady state."""
@@ -164,12 +158,7 @@ def bench(
         why_invalid = _why_invalid(len(samples_ns), steady_s, during)
         stage_samples = len(stages_ns["invoke"])
         return Result(
-            model=classifier.bundle.name,
-            model_sha256=classifier.bundle.sha256,
-            runtime=classifier.runtime.name,
-            runtime_version=classifier.runtime.version,
-            backend=classifier.runtime.backend,
-            threads=classifier.runtime.threads,
+            **msgspec.structs.asdict(classifier.ran),
             samples=len(samples_ns),
             seconds=round(steady_s, 3),
             load_ms=_ms(load_ns),
@@ -198,7 +187,7 @@ def bench(
 def text_of(result: Result) -> str:
     """The result for a person."""
     lines = [
-        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {in_words(result.threads)})",
+        result.title(),
         _device_line(result.device),
         f"load {result.load_ms:.2f} ms, first inference {result.first_ms:.2f} ms, then {result.samples} samples "
         f"in {result.seconds:.1f} s",

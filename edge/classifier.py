@@ -15,7 +15,7 @@ from edge.bundle import Bundle, golden_picture
 from edge.errors import ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import Frame, Record, Timings
-from edge.runtimes import Runtime
+from edge.runtimes import Runtime, in_words
 from edge.tensors import InputSpec, OutputSpec, Preprocessor, top
 
 
@@ -27,6 +27,21 @@ class Answer(msgspec.Struct, frozen=True):
     """Shape (classes,), the output's own dtype."""
     preprocess_ns: int
     invoke_ns: int
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What gave an answer or a measurement: results begin with it."""
+
+    model: str
+    model_sha256: str
+    runtime: str
+    runtime_version: str
+    backend: str
+    threads: int
+
+    def title(self) -> str:
+        """The same for a person."""
+        return f"{self.model} on {self.runtime} {self.runtime_version} ({self.backend}, {in_words(self.threads)})"
 
 
 class Classifier:
@@ -64,6 +79,14 @@ class Classifier:
             opened.close()
             raise
         return opened
+
+    @property
+    def ran(self) -> Ran:
+        """What answers here."""
+        runtime = self.runtime
+        return Ran(
+            self.bundle.name, self.bundle.sha256, runtime.name, runtime.version, runtime.backend, runtime.threads
+        )
 
     def classify(self, given: Union[Frame, NDArray[np.uint8]], dropped: int = 0) -> Record:
         """Classify one frame.

@@ -14,10 +14,9 @@ import yaml
 
 from edge.cameras import Camera
 from edge.cameras.directory import find_pictures
-from edge.classifier import Classifier
+from edge.classifier import Classifier, Ran
 from edge.errors import CameraError, ConfigError
 from edge.labels import ClassNames
-from edge.runtimes import in_words
 from edge.stats import Summary, insufficient, shown_insufficient, summary, table, wilson
 
 TOP = 5
@@ -47,15 +46,9 @@ class Confusion(msgspec.Struct, frozen=True):
     count: int
 
 
-class Result(msgspec.Struct, frozen=True):
+class Result(Ran, frozen=True):
     """What an evaluation found."""
 
-    model: str
-    model_sha256: str
-    runtime: str
-    runtime_version: str
-    backend: str
-    threads: int
     images: int
     skipped: int
     """Pictures that could not be read; they count neither as right nor as wrong."""
@@ -232,16 +225,11 @@ def evaluate(
             progress(len(answered))
     if not answered:
         raise CameraError(f"{camera.name} gave no pictures to evaluate.")
-    runtime, right = classifier.runtime, [answers[0] in truth[folder] for folder, answers in answered]
+    right = [answers[0] in truth[folder] for folder, answers in answered]
     interval = wilson(sum(right), len(right))
     assert interval is not None  # only without pictures
     return Result(
-        model=classifier.bundle.name,
-        model_sha256=classifier.bundle.sha256,
-        runtime=runtime.name,
-        runtime_version=runtime.version,
-        backend=runtime.backend,
-        threads=runtime.threads,
+        **msgspec.structs.asdict(classifier.ran),
         images=len(answered),
         skipped=int(getattr(camera, "skipped", 0)),
         top1=_share(sum(right), len(right)),
@@ -259,7 +247,7 @@ def text_of(result: Result) -> str:
     low, high = result.top1_interval95
     skipped = f" ({result.skipped} could not be read)" if result.skipped else ""
     lines = [
-        f"{result.model} on {result.runtime} {result.runtime_version} ({result.backend}, {in_words(result.threads)})",
+        result.title(),
         f"{result.images} pictures{skipped}, {len(result.per_class)} classes",
         f"top-1 {result.top1:.1%} (95 % interval {low:.1%} to {high:.1%}), top-5 {result.top5:.1%}",
     ]

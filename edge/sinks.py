@@ -64,11 +64,9 @@ class Lines:
         rate = f"{self._frames / seconds:.1f}" if self._due_ns else "-"
         best = record.predictions[0]
         if self._lines % _LINES_A_PAGE == 0:
-            self._stream.write(
-                _row("p50/p90 in ms:", "", "fps", [_SHORT.get(name, name) for name in STAGES], "dropped")
-            )
+            self._stream.write(_row("p50/p90 in ms:", "fps", [_SHORT.get(name, name) for name in STAGES], "dropped"))
         self._stream.write(
-            _row(time.strftime("%H:%M:%S"), f"{best.score:.2f} {best.label}", rate, self._stages(), str(self._dropped))
+            _row(f"{time.strftime('%H:%M:%S')} {best.score:.2f} {best.label}", rate, self._stages(), str(self._dropped))
         )
         self._stream.flush()
         self._lines += 1
@@ -84,13 +82,9 @@ class Lines:
         self._stream.flush()
 
 
-def _row(at: str, answer: str, rate: str, stages: Sequence[str], dropped: str) -> str:
+def _row(answer: str, rate: str, stages: Sequence[str], dropped: str) -> str:
     cells = "".join(f"{stage:>10}" for stage in stages)
-    return (
-        f"{at:<8} {answer:<20.20} {rate:>5}{cells} {dropped:>8}\n"
-        if answer
-        else (f"{at:<29} {rate:>5}{cells} {dropped:>8}\n")
-    )
+    return f"{answer:<29.29} {rate:>5}{cells} {dropped:>8}\n"
 
 
 def _ms(value: Optional[float]) -> str:
