@@ -96,7 +96,7 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
     row = backbone(request.backbone)
     bundles.check_target(request.out)
     found = weights.find(row.name, request.weights, request.licence)
-    split = datasets.split(datasets.find_pictures(request.pictures), request.calibration_images)
+    split = datasets.calibration_split(datasets.find_pictures(request.pictures), request.calibration_images)
     quantize.require_tensorflow()
     from deploy import metadata  # needs flatbuffers, which comes with TensorFlow
 
@@ -258,7 +258,7 @@ def _data(request: Request) -> str:
     return request.data or f"{request.pictures.resolve().name} (not comparable with published ImageNet accuracy)"
 
 
-def _provenance(request: Request, found: weights.Weights, split: datasets.Split) -> Provenance:
+def _provenance(request: Request, found: weights.Weights, split: datasets.CalibrationSplit) -> Provenance:
     import cv2
     import keras
     import numpy as np

@@ -15,7 +15,7 @@ from edge.images import SUFFIXES
 _INDEX_PREFIX = re.compile(r"(\d+)(?!\d)")
 
 
-class Split(msgspec.Struct, frozen=True):
+class CalibrationSplit(msgspec.Struct, frozen=True):
     """The pictures of one folder in two parts that share none."""
 
     calibration: tuple[Path, ...]
@@ -36,7 +36,7 @@ def find_pictures(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(found, key=lambda path: path.relative_to(folder).parts))
 
 
-def split(paths: Sequence[Path], calibration_images: int) -> Split:
+def calibration_split(paths: Sequence[Path], calibration_images: int) -> CalibrationSplit:
     """Take evenly spaced pictures for calibration; the rest is for evaluation.
 
     Raises:
@@ -48,7 +48,7 @@ def split(paths: Sequence[Path], calibration_images: int) -> Split:
             "least one, and at least one left over to measure the accuracy."
         )
     chosen = {number * len(paths) // calibration_images for number in range(calibration_images)}
-    return Split(
+    return CalibrationSplit(
         tuple(path for number, path in enumerate(paths) if number in chosen),
         tuple(path for number, path in enumerate(paths) if number not in chosen),
     )

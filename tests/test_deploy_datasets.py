@@ -30,20 +30,20 @@ def test_no_pictures_is_one_sentence(tmp_path: Path, name: str, message: str) ->
 def test_a_split_shares_nothing_and_loses_nothing(count: int, draw: st.DataObject) -> None:
     wanted = draw.draw(st.integers(1, count - 1))
     paths = [Path(f"{number:04}.jpg") for number in range(count)]
-    split = datasets.split(paths, wanted)
+    split = datasets.calibration_split(paths, wanted)
     assert len(split.calibration) == wanted
     assert sorted(split.calibration + split.evaluation) == paths
 
 
 def test_every_fifth_of_a_thousand() -> None:
     paths = [Path(f"{number}.jpg") for number in range(1000)]
-    assert datasets.split(paths, 200).calibration == tuple(paths[::5])
+    assert datasets.calibration_split(paths, 200).calibration == tuple(paths[::5])
 
 
 @pytest.mark.parametrize("wanted", [0, 10, 11])
 def test_something_must_be_left_to_measure(wanted: int) -> None:
     with pytest.raises(ConfigError, match=f"{wanted} calibration images .* holds 10"):
-        datasets.split([Path(str(number)) for number in range(10)], wanted)
+        datasets.calibration_split([Path(str(number)) for number in range(10)], wanted)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_accuracy_on_the_sample(data: Path, contract: Contract) -> None:
     folder = data / "imagenet_sample"
     if not folder.is_dir():
         pytest.skip(f"no {folder}")
-    paths = datasets.split(datasets.find_pictures(folder), 200).evaluation
+    paths = datasets.calibration_split(datasets.find_pictures(folder), 200).evaluation
     side = verify.Side(FOLDER / "model.tflite", contract.input, contract.output)
     seen = verify.compare(side, side, paths[::2])
     assert seen.agreement == 1.0
