@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mmap
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, Optional, Union
@@ -26,8 +26,9 @@ _PASSES_VALUES_ON = (_DEQUANTIZE, _RESHAPE, _SQUEEZE, _QUANTIZE)
 
 _NORMALIZATION_OPTIONS = 1  # union ProcessUnitOptions
 _TENSOR_AXIS_LABELS = 2  # enum AssociatedFileType
+_READS = 2  # each byte of a vector once, and again where writers share strings
 
-_Buffer = Union[bytes, mmap.mmap]
+Buffer = Union[bytes, mmap.mmap]
 
 
 class TfliteFile(NamedTuple):
@@ -49,15 +50,27 @@ class TfliteFile(NamedTuple):
         return EDGETPU_OPERATOR in self.custom_operators
 
 
-class _Table:
-    """A FlatBuffer table, read by field number. Every access is checked by `struct` or by slicing."""
+class Table:
+    """A FlatBuffer table, read by field number; absent fields give 0, "", nothing or None.
 
-    def __init__(self, buffer: _Buffer, position: int) -> None:
+    Every access is checked and raises `struct.error` when it leads out of the file, or when more is read than the
+    file can hold: vectors that a damaged file lays over each other must not fill the memory.
+    """
+
+    __slots__ = ("_allowance", "_buffer", "_position", "_vtable")
+
+    def __init__(self, buffer: Buffer, position: int, allowance: list[int]) -> None:
         self._buffer = buffer
         self._position = position
+        self._allowance = allowance  # bytes of vectors that may still be read; one item, shared by all tables
         self._vtable = position - struct.unpack_from("<i", buffer, position)[0]
         if self._vtable < 0:
             raise struct.error("vtable before the start of the file")
+
+    @classmethod
+    def root(cls, buffer: Buffer) -> Table:
+        """The table that a FlatBuffer starts with."""
+        return cls(buffer, _u32(buffer, 0), [_READS * len(buffer)])
 
     def _field(self, number: int) -> int:
         slot = 4 + 2 * number
@@ -70,63 +83,69 @@ class _Table:
         position = self._field(number)
         return position + _u32(self._buffer, position) if position else 0
 
-    def int8(self, number: int) -> int:
+    def _number(self, number: int, code: str, default: int = 0) -> int:
         position = self._field(number)
-        return int(struct.unpack_from("<b", self._buffer, position)[0]) if position else 0
+        return int(struct.unpack_from(code, self._buffer, position)[0]) if position else default
+
+    def int8(self, number: int) -> int:
+        return self._number(number, "<b")
 
     def uint8(self, number: int) -> int:
-        return self.int8(number) & 0xFF
+        return self._number(number, "<B")
 
-    def int32(self, number: int) -> int:
-        position = self._field(number)
-        return int(struct.unpack_from("<i", self._buffer, position)[0]) if position else 0
+    def int32(self, number: int, default: int = 0) -> int:
+        return self._number(number, "<i", default)
 
     def uint32(self, number: int) -> int:
-        return self.int32(number) & 0xFFFFFFFF
+        return self._number(number, "<I")
+
+    def uint64(self, number: int) -> int:
+        return self._number(number, "<Q")
 
     def string(self, number: int) -> str:
-        position = self._target(number)
-        return _vector_bytes(self._buffer, position, 1).decode("utf-8", "replace") if position else ""
+        return self.raw(number).decode("utf-8", "replace")
 
-    def raw(self, number: int) -> bytes:
-        position = self._target(number)
-        return _vector_bytes(self._buffer, position, 1) if position else b""
-
-    def ints(self, number: int) -> tuple[int, ...]:
-        return tuple(int(value) for (value,) in self._scalars(number, "<i"))
-
-    def floats(self, number: int) -> tuple[float, ...]:
-        return tuple(float(value) for (value,) in self._scalars(number, "<f"))
-
-    def _scalars(self, number: int, code: str) -> Sequence[tuple[float, ...]]:
-        position = self._target(number)
-        return list(struct.iter_unpack(code, _vector_bytes(self._buffer, position, 4))) if position else []
-
-    def table(self, number: int) -> Optional[_Table]:
-        position = self._target(number)
-        return _Table(self._buffer, position) if position else None
-
-    def tables(self, number: int) -> list[_Table]:
+    def span(self, number: int, item_bytes: int = 1) -> tuple[int, int]:
+        """Where a vector's content lies in the file, start and end in bytes; nothing of it is read."""
         position = self._target(number)
         if not position:
-            return []
-        offsets = struct.iter_unpack("<I", _vector_bytes(self._buffer, position, 4))
-        return [_Table(self._buffer, position + 4 + 4 * index + offset) for index, (offset,) in enumerate(offsets)]
+            return 0, 0
+        start = position + 4
+        end = start + _u32(self._buffer, position) * item_bytes
+        if end > len(self._buffer):
+            raise struct.error("vector past the end of the file")
+        return start, end
+
+    def raw(self, number: int, item_bytes: int = 1) -> bytes:
+        start, end = self.span(number, item_bytes)
+        self._allowance[0] -= end - start
+        if self._allowance[0] < 0:
+            raise struct.error("vectors lie over each other")
+        return bytes(self._buffer[start:end])
+
+    def ints(self, number: int) -> tuple[int, ...]:
+        return tuple(int(value) for (value,) in struct.iter_unpack("<i", self.raw(number, 4)))
+
+    def floats(self, number: int) -> tuple[float, ...]:
+        return tuple(float(value) for (value,) in struct.iter_unpack("<f", self.raw(number, 4)))
+
+    def table(self, number: int) -> Optional[Table]:
+        position = self._target(number)
+        return Table(self._buffer, position, self._allowance) if position else None
+
+    def tables(self, number: int) -> list[Table]:
+        start, _ = self.span(number, 4)
+        offsets = struct.iter_unpack("<I", self.raw(number, 4))
+        positions = (start + 4 * index + offset for index, (offset,) in enumerate(offsets))
+        return [Table(self._buffer, position, self._allowance) for position in positions]
 
 
-def _u16(buffer: _Buffer, position: int) -> int:
+def _u16(buffer: Buffer, position: int) -> int:
     return int(struct.unpack_from("<H", buffer, position)[0])
 
 
-def _u32(buffer: _Buffer, position: int) -> int:
+def _u32(buffer: Buffer, position: int) -> int:
     return int(struct.unpack_from("<I", buffer, position)[0])
-
-
-def _vector_bytes(buffer: _Buffer, position: int, item_bytes: int) -> bytes:
-    length = _u32(buffer, position) * item_bytes
-    if position + 4 + length > len(buffer):
-        raise struct.error("vector past the end of the file")
-    return bytes(buffer[position + 4 : position + 4 + length])
 
 
 def read(path: Path) -> TfliteFile:
@@ -135,7 +154,7 @@ def read(path: Path) -> TfliteFile:
     Raises:
         ModelError: the file is missing, is not TensorFlow Lite, or is damaged.
     """
-    with _mapped(path) as buffer:
+    with mapped(path) as buffer:
         return _facts(buffer)
 
 
@@ -145,29 +164,44 @@ def packed_labels(path: Path) -> Optional[str]:
     Raises:
         ModelError: see `read`.
     """
-    with _mapped(path) as buffer:
-        return _packed_labels(path, _Table(buffer, _u32(buffer, 0)))
+    with mapped(path) as buffer:
+        return _packed_labels(path, Table.root(buffer))
 
 
 @contextmanager
-def _mapped(path: Path) -> Iterator[mmap.mmap]:
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The content of a .tflite file, for reading with `Table` inside the `with` block.
+
+    Raises:
+        ModelError: the file is missing, is not TensorFlow Lite, or what is read in the block is damaged.
+    """
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise ModelError(f"{path} is not a regular file: expected a .tflite file or a bundle's folder.")
         with path.open("rb") as file:
-            head = file.read(512)
-            if head[4:8] != b"TFL3":
-                raise ModelError(f"{path} is not a TensorFlow Lite model: {_what_it_is(head)}; give a .tflite file.")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            check_head(file.read(512), str(path))
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer, damage_told(str(path)):
                 yield buffer
     except IsADirectoryError:
         raise ModelError(f"{path} is a folder; expected a .tflite file or a bundle with model.yaml.") from None
     except OSError as error:
         raise ModelError(f"Cannot read the model {path}: {error.strerror or error}.") from None
+
+
+@contextmanager
+def damage_told(source: str) -> Iterator[None]:
+    """Turn what `Table` raises into a `ModelError` that names the source."""
+    try:
+        yield
     except (struct.error, IndexError, RecursionError) as error:
-        raise ModelError(
-            f"{path} is a damaged or truncated TensorFlow Lite model: copy or download it again."
-        ) from error
+        sentence = f"{source} is a damaged or truncated TensorFlow Lite model: copy or download it again."
+        raise ModelError(sentence) from error
+
+
+def check_head(head: bytes, source: str) -> None:
+    """Raise a `ModelError` that says what it is, when the first bytes are not those of a .tflite file."""
+    if head[4:8] != b"TFL3":
+        raise ModelError(f"{source} is not a TensorFlow Lite model: {_what_it_is(head)}; give a .tflite file.")
 
 
 def _what_it_is(head: bytes) -> str:
@@ -186,7 +220,7 @@ def _what_it_is(head: bytes) -> str:
 
 
 def _facts(buffer: mmap.mmap) -> TfliteFile:
-    model = _Table(buffer, _u32(buffer, 0))
+    model = Table.root(buffer)
     codes = model.tables(1)
     # builtin_code (field 3) extends deprecated_builtin_code (field 0) past 127; the larger one is meant.
     numbers = [max(code.int32(3), code.int8(0)) for code in codes]
@@ -206,7 +240,7 @@ def _facts(buffer: mmap.mmap) -> TfliteFile:
     )
 
 
-def _activation(graph: _Table, operators: list[_Table], kinds: tuple[int, ...]) -> Optional[str]:
+def _activation(graph: Table, operators: list[Table], kinds: tuple[int, ...]) -> Optional[str]:
     outputs = graph.ints(2)
     if len(outputs) != 1:
         return None
@@ -223,15 +257,15 @@ def _activation(graph: _Table, operators: list[_Table], kinds: tuple[int, ...]) 
     return None
 
 
-def _metadata(model: _Table) -> Optional[_Table]:
+def _metadata(model: Table) -> Optional[Table]:
     for entry in model.tables(6):
         if entry.string(0) == METADATA_NAME:
             content = model.tables(4)[entry.uint32(1)].raw(0)
-            return _Table(content, _u32(content, 0)) if content else None
+            return Table.root(content) if content else None
     return None
 
 
-def _normalization(model: _Table) -> tuple[Optional[tuple[float, ...]], Optional[tuple[float, ...]]]:
+def _normalization(model: Table) -> tuple[Optional[tuple[float, ...]], Optional[tuple[float, ...]]]:
     metadata = _metadata(model)
     for graph in metadata.tables(3)[:1] if metadata else []:
         for tensor in graph.tables(2)[:1]:
@@ -242,7 +276,7 @@ def _normalization(model: _Table) -> tuple[Optional[tuple[float, ...]], Optional
     return None, None
 
 
-def _packed_labels(path: Path, model: _Table) -> Optional[str]:
+def _packed_labels(path: Path, model: Table) -> Optional[str]:
     """The label file of the first output, from the zip archive that TFLite Support appends to the model."""
     metadata = _metadata(model)
     if metadata is None:
