@@ -36,15 +36,15 @@ def paired_difference(
         raise ValueError(f"{counts} are no counts: expected 0 or more of each.")
     total = sum(counts)
     first, second = both + only_first, both + only_second
-    ends = wilson(first, total, confidence), wilson(second, total, confidence)
-    if ends[0] is None or ends[1] is None:
+    one, other = wilson(first, total, confidence), wilson(second, total, confidence)
+    if one is None or other is None:
         return None
-    (low1, high1), (low2, high2) = ends
+    (low1, high1), (low2, high2) = one, other
     share1, share2 = first / total, second / total
     phi = _correlation(both, only_first, only_second, neither)
 
-    def distance(one: float, other: float) -> float:
-        return math.sqrt(max(0.0, one * one - 2 * phi * one * other + other * other))
+    def distance(side1: float, side2: float) -> float:
+        return math.sqrt(max(0.0, side1 * side1 - 2 * phi * side1 * side2 + side2 * side2))
 
     # from the counts: share1 - share2 would not be exactly 0 or 1 where it is
     difference = (only_first - only_second) / total

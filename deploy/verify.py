@@ -5,17 +5,21 @@ Both run as .tflite files on the device's own runtime and through the device's o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from deploy.datasets import class_index
+from deploy.paired import paired_difference
 from edge import images
 from edge.bundle import Golden, golden_picture
+from edge.errors import ImageError
 from edge.runtimes import Runtime, open_runtime
 from edge.stats import wilson
 from edge.tensors import InputSpec, OutputSpec, Preprocessor, top
@@ -29,6 +33,25 @@ class Side(msgspec.Struct, frozen=True):
     path: Path
     input: InputSpec
     output: OutputSpec
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one model says of one picture."""
+
+    class_ids: tuple[int, ...]
+    """Of the top 5, highest score first; ties go to the lowest."""
+    score: float
+    """Of the first, in [0, 1]."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """One picture and what both models say of it."""
+
+    path: Path
+    truth: Optional[int]
+    """Class index; None when it is not known."""
+    reference: Answer
+    quantized: Answer
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -46,6 +69,8 @@ class Comparison(msgspec.Struct, frozen=True):
     top1_interval95: Optional[tuple[float, float]]
     """Wilson score interval."""
     top5: Optional[float]
+    drop_interval95_points: Optional[tuple[float, float]]
+    """Of `drop_points`; Newcombe's interval for paired shares, see `deploy.paired`."""
 
     @property
     def drop_points(self) -> Optional[float]:
@@ -56,54 +81,100 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(reference: Side, quantized: Side, paths: Sequence[Path]) -> Comparison:
-    """Classify pictures with both models.
+    """Classify pictures with both models; the truth is what `class_index` reads from a picture's folder.
 
     Raises:
         ImageError: a picture cannot be read.
         ModelError: the runtime refuses a model.
         RuntimeUnavailableError: there is no runtime.
     """
-    given = [list(answers) for answers in zip(*_both(reference, quantized, paths))]
-    float_answers, int8_answers = given
-    truth = [class_index(path, quantized.output.classes) for path in paths]
-    labelled = sum(index is not None for index in truth)
-
-    def hits(answers: list[tuple[int, ...]], count: int) -> int:
-        return sum(index in answer[:count] for index, answer in zip(truth, answers) if index is not None)
-
-    def share(part: int) -> Optional[float]:
-        return part / labelled if labelled else None
-
-    return Comparison(
-        images=len(paths),
-        agreement=sum(one[0] == other[0] for one, other in zip(float_answers, int8_answers)) / len(paths),
-        labelled=labelled,
-        float_top1=share(hits(float_answers, 1)),
-        float_top5=share(hits(float_answers, _TOP)),
-        top1=share(hits(int8_answers, 1)),
-        top1_interval95=wilson(hits(int8_answers, 1), labelled),
-        top5=share(hits(int8_answers, _TOP)),
-    )
+    pictures = [(path, class_index(path, quantized.output.classes)) for path in paths]
+    return summary(list(both(reference, quantized, pictures)))
 
 
-def _both(reference: Side, quantized: Side, paths: Sequence[Path]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """For each picture the top class indices of both models; the picture is read once."""
-    sides = [(side, open_runtime("auto", side.path), Preprocessor(side.input)) for side in (reference, quantized)]
+def both(
+    reference: Side,
+    quantized: Side,
+    pictures: Iterable[tuple[Path, Optional[int]]],
+    on_skip: Optional[Callable[[ImageError], object]] = None,
+) -> Iterator[Seen]:
+    """What both models say of each picture, which is read once.
+
+    Args:
+        reference: the float model.
+        quantized: its twin.
+        pictures: each with the class index that is right, or None.
+        on_skip: is told why a picture cannot be read, which is then left out; without it the error is raised.
+
+    Raises:
+        ImageError: a picture cannot be read.
+        ModelError: the runtime refuses a model.
+        RuntimeUnavailableError: there is no runtime.
+    """
+    with contextlib.ExitStack() as stack:
+        one, other = (stack.enter_context(_answering(side)) for side in (reference, quantized))
+        for path, truth in pictures:
+            try:
+                pixels = images.read_rgb(path)
+            except ImageError as error:
+                if on_skip is None:
+                    raise
+                on_skip(error)
+                continue
+            yield Seen(path, truth, one(pixels), other(pixels))
+
+
+@contextlib.contextmanager
+def _answering(side: Side) -> Iterator[Callable[[NDArray[np.uint8]], Answer]]:
+    """A function from a picture's pixels to the model's answer."""
+    runtime, preprocessor = open_runtime("auto", side.path), Preprocessor(side.input)
     try:
-        for path in paths:
-            pixels = images.read_rgb(path)
-            one, other = (_top(*side, pixels) for side in sides)
-            yield one, other
+        yield lambda pixels: _answer(side, runtime, preprocessor, pixels)
     finally:
-        for _, runtime, _ in sides:
-            runtime.close()
+        runtime.close()
 
 
-def _top(side: Side, runtime: Runtime, preprocessor: Preprocessor, pixels: NDArray[np.uint8]) -> tuple[int, ...]:
+def _answer(side: Side, runtime: Runtime, preprocessor: Preprocessor, pixels: NDArray[np.uint8]) -> Answer:
     preprocessor.fill(pixels, runtime.input())
     runtime.invoke()
     names = ("",) * side.output.classes
-    return tuple(prediction.class_id for prediction in top(runtime.output(), side.output, names, _TOP))
+    predictions = top(runtime.output(), side.output, names, _TOP)
+    return Answer(tuple(prediction.class_id for prediction in predictions), predictions[0].score)
+
+
+def summary(seen: Sequence[Seen]) -> Comparison:
+    """Accuracy, agreement and drop of one or more pictures."""
+    labelled = [each for each in seen if each.truth is not None]
+
+    def share(answers: Iterable[Answer], count: int) -> Optional[float]:
+        hits = sum(each.truth in answer.class_ids[:count] for each, answer in zip(labelled, answers))
+        return hits / len(labelled) if labelled else None
+
+    references, quantized = ([each.reference for each in labelled], [each.quantized for each in labelled])
+    fates = Counter((is_right(each, each.reference), is_right(each, each.quantized)) for each in labelled)
+    table = [fates[True, True], fates[True, False], fates[False, True], fates[False, False]]
+    interval = paired_difference(*table)
+    return Comparison(
+        images=len(seen),
+        agreement=sum(not is_changed(each) for each in seen) / len(seen),
+        labelled=len(labelled),
+        float_top1=share(references, 1),
+        float_top5=share(references, _TOP),
+        top1=share(quantized, 1),
+        top1_interval95=wilson(fates[True, True] + fates[False, True], len(labelled)),
+        top5=share(quantized, _TOP),
+        drop_interval95_points=interval and (100 * interval[0], 100 * interval[1]),
+    )
+
+
+def is_right(seen: Seen, answer: Answer) -> bool:
+    """Whether the first class of an answer is the picture's."""
+    return answer.class_ids[0] == seen.truth
+
+
+def is_changed(seen: Seen) -> bool:
+    """Whether the two models name different classes first."""
+    return seen.reference.class_ids[0] != seen.quantized.class_ids[0]
 
 
 class GoldenChoice(msgspec.Struct, frozen=True):
@@ -127,7 +198,7 @@ def choose_golden(quantized: Side, seeds: int) -> GoldenChoice:
     try:
         for seed in range(seeds):
             picture = golden_picture(seed, quantized.input.height_px, quantized.input.width_px)
-            answer = _top(quantized, runtime, preprocessor, picture)
+            answer = _answer(quantized, runtime, preprocessor, picture).class_ids
             values = np.sort(runtime.output().reshape(-1).astype(int))[: -_TOP - 2 : -1]
             gap = int(np.min(values[:-1] - values[1:]))
             if best is None or gap > best.gap:
