@@ -20,7 +20,7 @@ def test_pictures_are_found_in_order_and_nothing_else(tmp_path: Path) -> None:
     assert found == ["a/1.jpeg", "a/2.PNG", "b/1.jpg"]
 
 
-@pytest.mark.parametrize(("name", "message"), [("nowhere", "is not a folder"), (".", "holds no pictures")])
+@pytest.mark.parametrize(("name", "message"), [("nowhere", "does not exist"), (".", "holds no pictures")])
 def test_no_pictures_is_one_sentence(tmp_path: Path, name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         datasets.find_pictures(tmp_path / name)
