@@ -107,10 +107,10 @@ def class_name(folder: Path) -> str:
         name.encode()
     except UnicodeEncodeError:
         raise ConfigError(f"The class folder {path_text(folder)} has a name that is not UTF-8: rename it.") from None
-    if len(name.splitlines()) != 1:
+    if len(name.splitlines()) != 1 or name.startswith("."):
         raise ConfigError(
-            f"The class folder {folder.name!r} in {path_text(folder.parent)} cannot stand in a label file, which has "
-            "one name a line: rename it."
+            f"The class folder {folder.name!r} in {path_text(folder.parent)} has a name that cannot be a label, which "
+            "stands on one line of a file: rename it."
         )
     return name
 

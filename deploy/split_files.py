@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import os
@@ -139,6 +140,8 @@ def write_split(dataset: Dataset, path: Path) -> None:
         (path_text(Path(dataset.relative(one.path))), dataset.classes[one.class_id], _SKIPPED, "", "", "", one.reason)
         for one in dataset.skipped
     ]
+    if path.is_dir():
+        raise ConfigError(f"Cannot write the split {path}: it is a folder, expected a file such as split.csv.")
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:
@@ -149,8 +152,10 @@ def write_split(dataset: Dataset, path: Path) -> None:
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ConfigError(f"Cannot write the split {path}: {error.strerror or error}.") from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()  # only there when something went wrong
 
 
 def read_split(path: Path, root: Optional[Path] = None, contents: bool = False) -> Dataset:
