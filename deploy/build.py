@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import tempfile
 import time
 from pathlib import Path
@@ -95,13 +94,13 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
     started_s = time.monotonic()
     row = backbone(request.backbone)
     bundles.check_target(request.out)
-    found = weights.find(row.name, request.weights, request.licence)
     split = datasets.calibration_split(datasets.find_pictures(request.pictures), request.calibration_images)
     quantize.require_tensorflow()
     from deploy import metadata  # needs flatbuffers, which comes with TensorFlow
 
+    model, found = weights.pretrained(row, request.weights, request.licence)
     say(f"{row.name} with {found.origin}")
-    model = _model(row, found)
+    model = _fixed(model)
 
     float_input = row.float_input()
     if request.interpolation:
@@ -122,7 +121,7 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
         float_side = _side(Path(scratch, "float.tflite"), reference, float_input)
         int8_side = _side(Path(scratch, bundles.MODEL_FILE), packed, float_input)
         comparison = None
-        if found.tensors is not None:
+        if found.sha256 is not None:
             say(f"measuring both on {len(split.evaluation)} other pictures")
             comparison = verify.compare(float_side, int8_side, split.evaluation)
             bars += _accuracy_bars(comparison, request, row)
@@ -150,7 +149,7 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
         parameters=row.parameters,
         operators=facts.operators,
         weights=found.origin,
-        trained=found.tensors is not None,
+        trained=found.sha256 is not None,
         calibration_images=len(split.calibration),
         comparison=comparison,
         drop_points=comparison.drop_points if comparison else None,
@@ -160,14 +159,14 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
     )
 
 
-def _model(row: Backbone, found: weights.Weights) -> Any:
-    model = row.build(row)
-    count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
-    if count != row.parameters:
-        raise ModelError(f"{row.name} came out with {count} parameters, published are {row.parameters}: a defect.")
-    if found.tensors is not None:
-        weights.load(model, found.tensors)
-    return model
+def _fixed(model: Any) -> Any:
+    """The same for one picture at a time: TensorFlow Lite then knows every shape."""
+    import keras
+
+    image = keras.Input(model.input.shape[1:], batch_size=1, name="image")
+    fixed = keras.models.clone_model(model, input_tensors=image)
+    fixed.set_weights(model.get_weights())
+    return fixed
 
 
 def _side(path: Path, model: bytes, float_input: InputSpec) -> verify.Side:
@@ -190,7 +189,7 @@ def _side(path: Path, model: bytes, float_input: InputSpec) -> verify.Side:
 
 
 def _graph_bars(facts: inspect.Facts, row: Backbone) -> tuple[Bar, ...]:
-    expected = inspect.TensorFacts((1, row.size_px, row.size_px, 3), "uint8", 1 / row.std, int(row.mean))
+    expected = inspect.TensorFacts((1, row.size_px, row.size_px, 3), "uint8", 1 / row.std[0], int(row.mean[0]))
     foreign = [name for name in facts.operators if name not in OPERATORS]
     most_bytes = int(row.parameters * MOST_BYTES_PER_PARAMETER)
     return (
@@ -248,8 +247,8 @@ def _metadata(row: Backbone, found: weights.Weights) -> Metadata:
         description=f"Image classifier, 1000 ImageNet classes, full integer ({quantize.RECIPE}).",
         author=f"edge-runner; weights: {found.origin}",
         licence=found.licence,
-        mean=row.mean,
-        std=row.std,
+        mean=row.mean[0],
+        std=row.std[0],
         labels_file=bundles.LABELS_FILE,
     )
 
