@@ -5,6 +5,9 @@ from __future__ import annotations
 import click
 
 from deploy.commands.build import build
+from deploy.commands.split import split
+from deploy.commands.train import train
+from deploy.commands.verify import verify
 from edge import __version__
 
 
@@ -14,7 +17,7 @@ def cli() -> None:
     """Make the models that `edge` runs. For a laptop or server, not for the device."""
 
 
-for command in (build,):
+for command in (split, train, verify, build):
     cli.add_command(command)
 
 
