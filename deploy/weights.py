@@ -121,7 +121,14 @@ def _loaded(row: Backbone, content: bytes, path: Path, origin: str, licence: str
 
 def _readers() -> dict[str, Callable[[Backbone, bytes, str], tuple[Any, Optional[int]]]]:
     """By the file's ending, what makes the model and tells how many classes the weights have."""
-    return {".pth": _from_checkpoint}
+    from deploy import keras_weights, tflite_weights
+
+    return {
+        ".h5": keras_weights.load,
+        ".keras": keras_weights.load,
+        ".pth": _from_checkpoint,
+        ".tflite": tflite_weights.load,
+    }
 
 
 def _read(path: Path) -> bytes:
