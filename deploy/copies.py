@@ -41,9 +41,6 @@ def copy_parts(dataset: Dataset, folder: Path) -> None:
             name = "_".join(picture.path.relative_to(dataset.root).parts[1:])
             if (target / name).exists():
                 name = f"{hashlib.sha256(bytes(picture.path)).hexdigest()}_{name}"
-            target /= (
-                name if not (target / name).exists() else f"{hashlib.sha256(bytes(picture.path)).hexdigest()}_{name}"
-            )
             source = os.path.realpath(picture.path)  # a link to a link would lead elsewhere
             try:
                 os.link(source, target / name)

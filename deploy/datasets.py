@@ -203,11 +203,11 @@ def _look(
                 progress(number + 1, len(listed))
     finally:
         pool.shutdown(cancel_futures=True)
-    firsts = likeness.groups(looks, class_ids, near_bits).tolist()
+    labels = likeness.groups(looks, class_ids, near_bits).tolist()
     lowest: dict[int, str] = {}
-    for first, seen in zip(firsts, looks):
-        lowest[first] = min(lowest.get(first, seen.sha256), seen.sha256)
-    groups = tuple(lowest[first][:_GROUP_DIGITS] for first in firsts)
+    for label, seen in zip(labels, looks):
+        lowest[label] = min(lowest.get(label, seen.sha256), seen.sha256)
+    groups = tuple(lowest[label][:_GROUP_DIGITS] for label in labels)
     return _Seen(tuple(paths), tuple(class_ids), tuple(looks), groups, tuple(skipped))
 
 
@@ -247,10 +247,11 @@ def _assign(sizes: list[int], validation: int, test: int) -> list[Part]:
 
 def _too_few(name: str, folder: Path, pictures: int, groups: int, skipped: Sequence[Skipped]) -> str:
     alike = f", {groups} when duplicates and what is in two classes count once" if groups < pictures else ""
-    unusable = f" ({len(skipped)} cannot be read; {skipped[0].reason})" if skipped else ""
+    unusable = f" ({len(skipped)} cannot be used; {skipped[0].reason.rstrip('.')})" if skipped else ""
+    counted = "1 picture" if pictures == 1 else f"{pictures} pictures"
     return (
-        f"The class {name!r} in {path_text(folder)} has {pictures} pictures{alike}{unusable}: expected at least 3, one "
-        "each for training, validation and test."
+        f"The class {name!r} in {path_text(folder)} has {counted}{alike}{unusable}: expected at least 3, one each for "
+        "training, validation and test."
     )
 
 

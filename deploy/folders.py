@@ -116,12 +116,12 @@ def class_name(folder: Path) -> str:
 
 
 def _require_labels(names: list[str], root: Path) -> None:
-    """Refuse names that a label file would give to other classes, such as "10 rose" and "2 tulip" among "0 ..."."""
+    """Refuse names that a label file would not give back, such as "0 rose", or give to other classes ("10 ...")."""
     try:
         read = labels.parse("\n".join(names), "labels.txt")
     except LabelError:
         read = ()
-    if len(read) != len(names) or not all(name.endswith(label) for name, label in zip(names, read)):
+    if read != tuple(names):
         raise ConfigError(
             f"The class folders in {path_text(root)} begin with numbers that a label file would take for class "
             f"indices ({names[0]!r} is the first): write them as '1_rose', not '1 rose'."

@@ -20,9 +20,10 @@ SMALLEST_PX = 32
 NEAR_BITS = 76
 """The most bits of 256 by which the hashes of near duplicates differ.
 
-Chosen by eye on the 3,670 pictures of tf_flowers (6.7 million pairs): all pairs up to 76 bits show one picture twice
-(cropped a little, in other colours, or the next of a burst), 78 and 80 are half right, 82 to 88 are right once in 50.
-On 2,000 cats and dogs one pair lies at 6 bits, a true one, and the next, a false one, at 84.
+Chosen by eye on the 3,670 pictures of tf_flowers (6.7 million pairs): all 39 pairs up to 76 bits show one picture twice
+(cropped a little, in other colours, or the next of a burst); the one at 78 shows one rose with and without its leaves,
+both at 80 and nearly all of those at 82 to 88 show different flowers. On 2,000 cats and dogs one pair lies at 6 bits, a
+true one, and the next, a false one, at 84.
 """
 _SIDE_PX = 64
 _FREQUENCIES = 16
@@ -103,7 +104,7 @@ def groups(looks: Sequence[Look], classes: Sequence[int], near_bits: int = NEAR_
         near_bits: the most bits that differ between alike pictures; below 0 only equal files are grouped.
 
     Returns:
-        int64, shape (n,): for each picture the index of the first one of its group.
+        int64, shape (n,): for each picture the index of one of its group, the same for all of them.
     """
     first: dict[str, int] = {}
     labels = np.array([first.setdefault(seen.sha256, index) for index, seen in enumerate(looks)], np.int64)
@@ -124,10 +125,10 @@ def _join_near(labels: NDArray[np.int64], indices: NDArray[np.int64], hashes: li
         for left in range(top, len(hashes), _COLUMNS):
             alike = signs[top : top + _ROWS] @ signs[left : left + _COLUMNS].T >= least
             for row in np.flatnonzero(alike.sum(axis=1) > (left == top)):
+                own = labels[indices[top + row]]
                 found = labels[indices[left : left + _COLUMNS][alike[row]]]
-                lowest, *others = np.unique(np.append(found, labels[indices[top + row]]))
-                for other in others:
-                    labels[labels == other] = lowest
+                for other in np.unique(found[found != own]):
+                    labels[labels == other] = own
 
 
 def jpeg_header(content: bytes) -> tuple[int, int]:

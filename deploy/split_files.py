@@ -255,7 +255,7 @@ def _has_changed(picture: Picture, contents: bool) -> bool:
 def _unlisted(rows: list[dict[str, str]], root: Path) -> tuple[Path, ...]:
     """The pictures below the folders that hold the class folders, as far as no row lists them."""
     listed = {row["path"] for row in rows}
-    bases = {_above_class(PurePosixPath(row["path"]), row["class"]) for row in rows}
+    bases = {_above_class(PurePosixPath(row["path"]), row["class"]) for row in rows if row["part"] != _SKIPPED}
     folders = [folder for base in sorted(bases) for folder in sorted((root / base).iterdir()) if folder.is_dir()]
     found = [path for folder in folders if not folder.name.startswith(".") for path in pictures_below(folder)]
     return tuple(path for path in found if path_text(path.relative_to(root)) not in listed)
