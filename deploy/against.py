@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Callable, Optional, cast
 
 import msgspec
 
 from deploy import bundles, truth, verify
+from deploy.datasets import Progress
 from deploy.layers import PICTURES, Layer, Layers, compare_layers
 from deploy.reference import float_side, side_of
 from deploy.split_files import Part
@@ -145,12 +146,13 @@ def write_accuracy(folder: Path, report: Report) -> None:
     bundles.write(folder, contract, bundle.path.read_bytes(), labels)
 
 
-def run(request: Request, say: Callable[[str], None]) -> Report:
+def run(request: Request, say: Callable[[str], None], progress: Optional[Progress] = None) -> Report:
     """Measure both models on the same pictures.
 
     Args:
         request: what to verify.
         say: is told each step as it begins.
+        progress: is told how many of how many pictures are done.
 
     Raises:
         ConfigError: the pictures or the split are not of this model.
@@ -165,7 +167,8 @@ def run(request: Request, say: Callable[[str], None]) -> Report:
     skipped: list[str] = []
     with float_side(request.against, bundle, request.backbone, say) as reference:
         say(f"measuring both on {len(chosen.pictures)} pictures")
-        seen = list(verify.both(reference, quantized, chosen.pictures, lambda error: skipped.append(str(error))))
+        pictures = _counted(chosen.pictures, progress) if progress else chosen.pictures
+        seen = list(verify.both(reference, quantized, pictures, lambda error: skipped.append(str(error))))
         if not seen:
             raise ImageError(f"Not one of the {len(skipped)} pictures of {request.data} can be read: {skipped[0]}")
         say("comparing the layers")
@@ -213,6 +216,12 @@ def _choose(request: Request, labels: Sequence[str], background_offset: int) -> 
             raise
         everything = truth.from_folder(request.data, labels, background_offset)
         return msgspec.structs.replace(everything, warning=f"training pictures may be among them: {error}")
+
+
+def _counted(pictures: Sequence[tuple[Path, int]], progress: Progress) -> Iterator[tuple[Path, int]]:
+    for done, each in enumerate(pictures, start=1):
+        yield each
+        progress(done, len(pictures))
 
 
 def _per_class(seen: Sequence[Seen], labels: Sequence[str]) -> tuple[ClassDrop, ...]:

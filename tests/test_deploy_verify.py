@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import bundles, datasets, verify
+from deploy import bundles, copies, datasets, verify
 from deploy.commands.verify import verify as command
 from deploy.paired import paired_difference
 from deploy.truth import class_indices
@@ -154,11 +154,8 @@ def test_a_split_beside_the_float_model_gives_its_test_part(bundle, reference, p
     assert told["comparison"]["images"] == len(part)
     assert told["warning"] is None
     assert read_contract(bundle).accuracy.data == f"the test part of {pictures.name} by split.csv"
-    for picture in part:
-        copy = tmp_path / "laid out" / picture.path.parent.name
-        copy.mkdir(parents=True, exist_ok=True)
-        shutil.copy(picture.path, copy)
-    assert round(told["comparison"]["top1"], 6) == on_the_device(bundle, tmp_path / "laid out").top1
+    copies.copy_parts(dataset, tmp_path / "for the device")
+    assert round(told["comparison"]["top1"], 6) == on_the_device(bundle, tmp_path / "for the device" / "test").top1
     train = document(bundle, reference, pictures, "--part", "train")
     assert train["comparison"]["images"] == len(dataset.part("train"))
     assert "learnt" in train["warning"]
@@ -330,7 +327,7 @@ quantize.require_tensorflow()
 folder, pictures = Path(sys.argv[1]), sorted(Path(sys.argv[2]).rglob("*.png"))
 labels = tuple(sys.argv[3:])
 spec = InputSpec(16, 16, "float32", mean=(127.5,), std=(127.5,))
-image = keras.Input((16, 16, 3), batch_size=1, name="image")
+image = keras.Input((16, 16, 3), name="image")
 tensor = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="first")(image)
 tensor = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(name="norm")(tensor))
 tensor = keras.layers.GlobalAveragePooling2D(name="pool")(tensor)
@@ -338,7 +335,7 @@ model = keras.Model(image, keras.layers.Dense(3, "softmax", name="scores")(tenso
 keras_files.save(folder / "model.keras", model, keras_files.Card("mobilenet_v2", spec, labels, "random", "none"))
 model.save(folder / "bare.keras")
 (folder / "float.tflite").write_bytes(quantize.to_float(model))
-(folder / "int8.tflite").write_bytes(quantize.to_int8(model, pictures[:20], spec))
+(folder / "int8.tflite").write_bytes(quantize.to_tflite(model, quantize.recipe("static_wi8_ai8"), pictures[:20], spec))
 """
 
 

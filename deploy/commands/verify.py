@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -67,10 +68,19 @@ def verify(
 
     Both run as .tflite files, as on the device. Exits 1 when more than --max-drop is lost.
     """
+    from tqdm import tqdm
+
     from deploy import against as measuring
     from edge.bundle import locate
 
-    report = measuring.run(measuring.Request(bundle, against, data, split, part, backbone, max_drop), say)
+    request = measuring.Request(bundle, against, data, split, part, backbone, max_drop)
+    with tqdm(unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
+
+        def progress(_done: int, total: int) -> None:
+            bar.total = total
+            bar.update()
+
+        report = measuring.run(request, say, progress)
     click.echo(as_json(report) if json else _summary(report, pictures))
     if not no_write:
         measuring.write_accuracy(locate(bundle), report)
