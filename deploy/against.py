@@ -9,13 +9,13 @@ from typing import Callable, Optional, cast
 
 import msgspec
 
-from deploy import bundles, truth, verify
+from deploy import bundles, files, truth, verify
 from deploy.datasets import Progress
 from deploy.layers import PICTURES, Layer, Layers, compare_layers
 from deploy.reference import float_side, side_of
 from deploy.split_files import Part
 from deploy.verify import Answer, Seen
-from edge.bundle import Accuracy, Bundle, locate, open_bundle
+from edge.bundle import CONTRACT_FILE, Accuracy, Bundle, locate, read_contract
 from edge.classifier import Classifier
 from edge.errors import ConfigError, ImageError, ModelError
 from edge.images import path_text
@@ -133,17 +133,14 @@ def require_held(report: Report) -> None:
 
 
 def write_accuracy(folder: Path, report: Report) -> None:
-    """Let a bundle's contract tell what was measured.
+    """Let a bundle's contract tell what was measured; its other files stay as they are.
 
     Raises:
         ConfigError: the bundle cannot be written.
-        ModelError: it is not what it was when it was measured.
+        ModelError: it has no contract any more.
     """
-    bundle = open_bundle(folder)
-    assert bundle.contract is not None
-    contract = msgspec.structs.replace(bundle.contract, accuracy=report.accuracy())
-    labels = bundle.path.with_name(contract.labels).read_bytes().decode()
-    bundles.write(folder, contract, bundle.path.read_bytes(), labels)
+    contract = msgspec.structs.replace(read_contract(folder), accuracy=report.accuracy())
+    files.write(folder / CONTRACT_FILE, bundles.contract_text(contract))
 
 
 def run(request: Request, say: Callable[[str], None], progress: Optional[Progress] = None) -> Report:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -135,10 +136,16 @@ def test_it_tells_what_the_device_will_see_to_the_picture(bundle, reference, pic
 
 
 def test_the_bundle_then_says_its_accuracy_unless_told_not_to(bundle, reference, pictures) -> None:
+    before = read_contract(bundle)
     told = document(bundle, reference, pictures, "--no-write")
-    assert read_contract(bundle).accuracy is None
+    assert read_contract(bundle) == before
+    assert before.accuracy is None
+    (bundle / "notes.txt").write_text("mine")
     document(bundle, reference, pictures)
-    written, seen = open_bundle(bundle).contract.accuracy, on_the_device(bundle, pictures)
+    after, seen = open_bundle(bundle).contract, on_the_device(bundle, pictures)
+    written = after.accuracy
+    assert msgspec.structs.replace(after, accuracy=None) == before
+    assert (bundle / "notes.txt").exists()
     assert (written.top1, written.top5, written.images) == (seen.top1, seen.top5, seen.images)
     assert written.top1_interval95 == seen.top1_interval95
     assert written.float_top1 == pytest.approx(told["comparison"]["float_top1"], abs=1e-6)
