@@ -119,6 +119,18 @@ class Dataset(msgspec.Struct, frozen=True):
         return tuple(tuple(self.relative(picture.path) for picture in pictures) for pictures in found)
 
 
+def check_target(path: Path) -> None:
+    """Refuse a place for `write_split` before the work is done.
+
+    Raises:
+        ConfigError: it is a folder, or in none.
+    """
+    if path.is_dir():
+        raise ConfigError(f"Cannot write the split {path}: it is a folder, expected a file such as split.csv.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"Cannot write the split {path}: there is no folder {path.parent}.")
+
+
 def write_split(dataset: Dataset, path: Path) -> None:
     """Write a data set's parts as CSV; never half-written under its final name.
 
@@ -140,8 +152,7 @@ def write_split(dataset: Dataset, path: Path) -> None:
         (path_text(Path(dataset.relative(one.path))), dataset.classes[one.class_id], _SKIPPED, "", "", "", one.reason)
         for one in dataset.skipped
     ]
-    if path.is_dir():
-        raise ConfigError(f"Cannot write the split {path}: it is a folder, expected a file such as split.csv.")
+    check_target(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("w", encoding="utf-8", newline="") as file:

@@ -199,6 +199,7 @@ def test_the_command_prints_json(folder: Path, tmp_path: Path) -> None:
         (["--shares", "80,x,10"], "The shares are '80,x,10': expected three percentages such as 80,10,10."),
         (["--shares", "80,10,20"], "expected three above 0 that add up to 1"),
         (["--copy", "data"], "is not an empty folder"),
+        (["--out", "no/split.csv"], "Cannot write the split no/split.csv: there is no folder no."),
     ],
 )
 def test_mistakes_are_one_sentence_and_write_nothing(
@@ -207,9 +208,9 @@ def test_mistakes_are_one_sentence_and_write_nothing(
     monkeypatch.chdir(tmp_path)
     done = edge_deploy_split(folder, "--out", "split.csv", *options)
     assert done.exit_code == 1
-    assert sentence in done.stderr
-    assert done.stderr.startswith("Error: ")
-    assert done.stderr.count("\n") == 1
+    assert sentence in done.output
+    assert done.output.startswith("Error: ")
+    assert done.output.count("\n") == 1
     assert not (tmp_path / "split.csv").exists()
 
 

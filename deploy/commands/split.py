@@ -54,9 +54,10 @@ def split(
     """
     from tqdm import tqdm
 
-    from deploy import copies, datasets, likeness
+    from deploy import copies, datasets, likeness, split_files
 
     percent = _percent(shares)
+    split_files.check_target(out)
     if copy is not None:
         copies.require_free(copy)
     with tqdm(unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
