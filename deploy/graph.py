@@ -41,10 +41,7 @@ _OPTIONS: dict[int, tuple[tuple[str, int, str], ...]] = {
     8: (("activation", 0, "activation"), ("weights_format", 1, "byte"), ("keep_dims", 2, "byte")),
     # ConcatenationOptions, AddOptions, MulOptions, SubOptions, DivOptions
     10: (("axis", 0, "int"), ("activation", 1, "activation")),
-    11: (("activation", 0, "activation"),),
-    21: (("activation", 0, "activation"),),
-    28: (("activation", 0, "activation"),),
-    29: (("activation", 0, "activation"),),
+    **dict.fromkeys((11, 21, 28, 29), (("activation", 0, "activation"),)),
     # ReducerOptions, StridedSliceOptions, TransposeConvOptions, PackOptions
     27: (("keep_dims", 0, "byte"),),
     32: (("ellipsis_mask", 2, "int"), ("new_axis_mask", 3, "int")),
@@ -58,6 +55,8 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
 
     name: str
     shape: tuple[int, ...]
+    signature: tuple[int, ...]
+    """The shape with -1 for what is known only at run time, where `shape` has 1."""
     dtype: str
     """The schema's name in lower case: "float32", "int8", "uint8", "int32", …"""
     scale: NDArray[np.float32]
@@ -72,13 +71,16 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
     Has the tensor's shape and dtype, but is the stored bytes (uint8, one dimension) when numpy lacks the dtype (int4,
     bfloat16, string, …) or the content is stored sparsely.
     """
-    dynamic: bool
-    """Whether a dimension is known only at run time; `shape` has 1 for it."""
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether a dimension is known only at run time."""
+        return min(self.signature, default=0) < 0
 
     @property
     def elements(self) -> int:
-        """How many numbers the tensor has."""
-        return math.prod(self.shape)
+        """How many numbers the tensor has; a dimension that is known only at run time counts as 1."""
+        return math.prod(1 if size < 0 else size for size in self.shape)
 
 
 class Operator(msgspec.Struct, frozen=True):
@@ -96,6 +98,11 @@ class Operator(msgspec.Struct, frozen=True):
     options: dict[str, Union[int, str]]
     """Of convolutions, pools, dense layers and simple arithmetic: stride_h, stride_w, padding ("SAME" or "VALID"),
     dilation_h, dilation_w, activation ("NONE", "RELU6", …), depth_multiplier, filter_h, filter_w, keep_dims."""
+
+    @property
+    def label(self) -> str:
+        """Its name; of a custom one "CUSTOM" and the custom name."""
+        return f"{self.name} {self.custom}" if self.custom else self.name
 
 
 class Graph(msgspec.Struct, frozen=True, eq=False, dict=True):
@@ -120,6 +127,16 @@ class Graph(msgspec.Struct, frozen=True, eq=False, dict=True):
     def consumers(self, tensor: int) -> tuple[Operator, ...]:
         """The operators that read a tensor, in order."""
         return tuple(self._consumers.get(tensor, ()))
+
+    def constant(self, tensor: int) -> Optional[Tensor]:
+        """The constant that an operator is given, also when it is stored as float16 or sparse and expanded first.
+
+        None for what is computed, and for an input that is absent (-1).
+        """
+        made_by = self.producer(tensor)
+        if made_by and made_by.name in ("DEQUANTIZE", "DENSIFY") and len(made_by.inputs) == 1:
+            tensor = made_by.inputs[0]
+        return self.tensors[tensor] if tensor >= 0 and self.tensors[tensor].data is not None else None
 
     @cached_property
     def _producers(self) -> dict[int, Operator]:
@@ -243,16 +260,17 @@ def _tensor(table: Table, buffers: list[tuple[int, int]], content: bytes) -> Ten
     if len(shape) > _MOST_DIMENSIONS or math.prod(abs(size) for size in shape) > _MOST_ELEMENTS:
         raise struct.error("a tensor of impossible size")
     dtype = _name(DTYPES, table.uint8(1))
+    signature = table.ints(7)
     scale, zero_point, axis = _quantization(table.table(4), shape)
     return Tensor(
         name=table.string(3),
         shape=shape,
+        signature=signature if len(signature) == len(shape) else shape,
         dtype=dtype,
         scale=scale,
         zero_point=zero_point,
         axis=axis,
         data=_data(content, buffers[table.uint32(2)], shape, dtype, sparse=table.table(6) is not None),
-        dynamic=min(table.ints(7), default=0) < 0 or min(shape, default=0) < 0,
     )
 
 
