@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from deploy.commands.build import build
+from deploy.commands.compare import compare
+from deploy.commands.inspect import inspect
 from deploy.commands.split import split
 from deploy.commands.train import train
 from deploy.commands.verify import verify
@@ -17,7 +19,7 @@ def cli() -> None:
     """Make the models that `edge` runs. For a laptop or server, not for the device."""
 
 
-for command in (split, train, verify, build):
+for command in (split, train, verify, compare, inspect, build):
     cli.add_command(command)
 
 

@@ -68,6 +68,23 @@ class Settings(msgspec.Struct, frozen=True):
     """Of the weights, where they are a file."""
 
 
+def arguments(settings: Settings) -> list[str]:
+    """The command line of `edge-deploy train` that these settings stand for, without --out."""
+    given: list[str] = []
+    for name, value in msgspec.to_builtins(settings).items():
+        flag = f"--{name.replace('_', '-')}"
+        if name == "data":
+            parts = ("--train", "--validation", "--test")
+            given += value if len(value) == 1 else [text for pair in zip(parts, value) for text in pair]
+        elif name == "shares":
+            given += [flag, ",".join(repr(100 * share) for share in value)]
+        elif value is True:
+            given.append(flag)
+        elif value or (value == 0 and value is not False):
+            given += [flag, ",".join(value) if isinstance(value, (list, tuple)) else str(value)]
+    return given
+
+
 class Progress(Protocol):
     """Is told how far things are."""
 
@@ -104,7 +121,7 @@ def train(settings: Settings, out: Path, cache: Optional[Path], progress: Progre
         dataset = _dataset(settings, out, done)
     seconds = {"pictures": time.monotonic() - started_s}
     progress.step(f"building {row.name}")
-    _require_tensorflow()
+    require_tensorflow()
     classifier, found = weights.pretrained(row, settings.weights, settings.licence)
     model = heads.with_head(classifier, Head(settings.hidden, settings.dropout), len(dataset.classes), settings.seed)
     run = _Run(settings, found, model, dataset, row.float_input(), cache or features.cache_folder(), progress, seconds)
@@ -182,7 +199,7 @@ def _dataset(settings: Settings, out: Path, done: Callable[[int], object]) -> Da
     kept = out / SPLIT_FILE
     roots = [Path(folder) for folder in settings.data]
     if kept.exists():
-        return datasets.read_split(kept, Path(os.path.commonpath([folder.absolute() for folder in roots])))
+        return datasets.read_split(kept, Path(os.path.commonpath([os.path.abspath(folder) for folder in roots])))
     if len(roots) > 1:
         dataset = datasets.from_parts(roots[0], roots[1], roots[2], read)
     elif settings.split is not None:
@@ -193,10 +210,16 @@ def _dataset(settings: Settings, out: Path, done: Callable[[int], object]) -> Da
     return dataset
 
 
-def _require_tensorflow() -> None:
+def require_tensorflow() -> None:
+    """Import TensorFlow and let it use all processors, as training and measuring should.
+
+    Raises:
+        RuntimeUnavailableError: TensorFlow or Keras is missing.
+    """
     tf = quantize.require_tensorflow()
     with contextlib.suppress(RuntimeError):  # something was computed already
         tf.config.threading.set_intra_op_parallelism_threads(default_threads())
+    tf.zeros(())  # from here on the number stays
 
 
 class _Run(NamedTuple):

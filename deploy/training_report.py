@@ -119,6 +119,11 @@ def read(folder: Path) -> Metrics:
     return msgspec.json.decode((folder / METRICS_FILE).read_bytes(), type=Metrics)
 
 
+def is_finished(folder: Path) -> bool:
+    """Whether a folder holds a training that came to its end."""
+    return (folder / METRICS_FILE).is_file() and not read(folder).interrupted
+
+
 def write(folder: Path, metrics: Metrics, history: Sequence[Epoch]) -> None:
     """Write all that is there to read, metrics.json last.
 
@@ -127,8 +132,8 @@ def write(folder: Path, metrics: Metrics, history: Sequence[Epoch]) -> None:
     """
     files.write(folder / LABELS_FILE, "".join(f"{name}\n" for name in metrics.classes))
     files.write(folder / HISTORY_FILE, history_text(history))
-    files.write(folder / "curves.png", _png(curves({metrics.backbone: history})))
-    files.write(folder / "confusion.png", _png(confusion(metrics)))
+    files.write(folder / "curves.png", png(curves({metrics.backbone: history})))
+    files.write(folder / "confusion.png", png(confusion(metrics)))
     files.write(folder / METRICS_FILE, msgspec.json.format(msgspec.json.encode(metrics)) + b"\n")
 
 
@@ -196,7 +201,7 @@ def _ink(share: float) -> str:
     return "white" if share > 0.5 else "black"
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """The picture, the same bytes for the same content."""
     data = io.BytesIO()
     figure.savefig(data, format="png", dpi=110, metadata={"Software": None})

@@ -107,7 +107,7 @@ def train(
     settings = training.Settings(
         data=_folders(data, (train_folder, validation_folder, test_folder)),
         shares=_shares(shares),
-        augment=tuple(part.strip() for part in augment.split(",")) if augment else (),
+        augment=kinds(augment),
         **options,
     )
     try:
@@ -128,6 +128,11 @@ def _folders(data: Optional[Path], parts: tuple[Optional[Path], ...]) -> tuple[s
     if data is None and len(given) == 3:
         return given
     raise ConfigError("Expected one folder of classes as DATA, or all of --train, --validation and --test.")
+
+
+def kinds(augment: Optional[str]) -> tuple[str, ...]:
+    """What --augment lists."""
+    return tuple(part.strip() for part in augment.split(",")) if augment else ()
 
 
 def _shares(text: str) -> tuple[float, float, float]:
