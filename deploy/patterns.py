@@ -1,7 +1,8 @@
 """What EfficientNet B0 to B3 have and EfficientNet-Lite leaves out: squeeze-and-excitation and swish.
 
 Hu et al., "Squeeze-and-Excitation Networks", 2018; Ramachandran et al., "Searching for Activation Functions", 2017;
-both were removed for EfficientNet-Lite (google's tpu repository, models/official/efficientnet/lite).
+both were left out of EfficientNet-Lite, for the speed of accelerators and for the accuracy in 8 bits (README of
+models/official/efficientnet/lite in google's tpu repository).
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ Kind = Literal["squeeze_and_excitation", "swish"]
 
 REASONS: dict[Kind, str] = {
     "squeeze_and_excitation": "each block waits for the mean of a whole feature map, then reads and writes the map "
-    "once more to scale it: almost no arithmetic, much memory traffic, and a product that costs accuracy in 8 bits",
+    "once more to scale it, which is almost no arithmetic and much traffic, and accelerators support it badly",
     "swish": "unlike RELU6 it is not computed inside the convolution before it but in passes over the feature map of "
-    "its own, and its unbounded range leaves coarse steps in 8 bits",
+    "its own, and it quantizes worse, having no upper bound",
 }
 _POOLS = ("MEAN", "AVERAGE_POOL_2D", "SUM", "REDUCE_MAX")
 _LAYERS = ("CONV_2D", "FULLY_CONNECTED")

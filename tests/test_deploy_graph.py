@@ -37,10 +37,13 @@ def names(enumeration: Any) -> list[str]:
 
 
 def test_names_are_those_of_the_schema(schema: Any) -> None:
-    assert list(schema_names.OPERATORS) == names(schema.BuiltinOperator)
-    assert list(schema_names.DTYPES) == [name.lower() for name in names(schema.TensorType)]
-    assert list(schema_names.PADDINGS) == names(schema.Padding)
-    assert list(schema_names.ACTIVATIONS) == names(schema.ActivationFunctionType)
+    for ours, theirs in (
+        (schema_names.OPERATORS, names(schema.BuiltinOperator)),
+        (schema_names.DTYPES, [name.lower() for name in names(schema.TensorType)]),
+        (schema_names.PADDINGS, names(schema.Padding)),
+        (schema_names.ACTIVATIONS, names(schema.ActivationFunctionType)),
+    ):
+        assert list(ours[: len(theirs)]) == theirs  # an older runtime knows fewer
 
 
 @pytest.mark.parametrize("path", [*FIXTURES, SHIPPED], ids=lambda path: path.stem)

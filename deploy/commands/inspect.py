@@ -44,6 +44,8 @@ def _summary(path: Path, facts: Facts) -> str:
         "  operators    " + ", ".join(f"{_plain(name)} {count}" for name, count in facts.operators.items()),
     ]
     for row in facts.quantization:
+        if row.kind in ("input", "output"):
+            continue  # told above
         scales = "no scale" if row.scales == "none" else f"scales {row.scales}"
         lines.append(f"  {row.kind:<21}{row.tensors} {row.dtype}, {scales}")
     return "\n".join([*lines, *_edgetpu(facts), *_patterns(facts)])
