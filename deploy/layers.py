@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple, Optional, cast
 
@@ -131,13 +132,18 @@ def _steps(graph_: Graph) -> list[Operator]:
 
 
 def _pairs(one: Graph, other: Graph) -> list[_Pair]:
-    """The layers of both: all by their place where the graphs are built alike, else those whose names are the same."""
+    """The layers of both: runs of the same operators with the same output shapes.
+
+    Not by name: a layer is called differently when it lay in a model inside a model. One graph may begin with the
+    normalization that the other expects to be done.
+    """
     ones, others = _steps(one), _steps(other)
-    if [_kind(one, step) for step in ones] == [_kind(other, step) for step in others]:
-        return [_Pair(b, a.outputs[0], b.outputs[0]) for a, b in zip(ones, others)]
-    named = {(one.tensors[step.outputs[0]].name, *_kind(one, step)): step.outputs[0] for step in ones}
-    found = [((other.tensors[step.outputs[0]].name, *_kind(other, step)), step) for step in others]
-    return [_Pair(step, named[key], step.outputs[0]) for key, step in found if key in named]
+    a, b = [_kind(one, step) for step in ones], [_kind(other, step) for step in others]
+    return [
+        _Pair(others[block.b + place], ones[block.a + place].outputs[0], others[block.b + place].outputs[0])
+        for block in SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()
+        for place in range(block.size)
+    ]
 
 
 def _kind(graph_: Graph, step: Operator) -> tuple[str, tuple[int, ...]]:

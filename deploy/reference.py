@@ -33,7 +33,7 @@ def float_side(path: Path, bundle: Bundle, backbone: Optional[str], say: Callabl
 
     Args:
         path: a .keras file, a float .tflite file, or the folder of a bundle with one.
-        bundle: what was made of it; its contract says how to feed a bare .tflite.
+        bundle: what was made of it; its contract says how to feed a .tflite, as far as that itself does not.
         backbone: row of `deploy.backbones` for a .keras file without a card; see `keras_files.load`.
         say: is told what takes long.
 
@@ -53,10 +53,11 @@ def float_side(path: Path, bundle: Bundle, backbone: Optional[str], say: Callabl
             card = _convert(path, bundle, backbone, target, say)
             yield _checked(target, path, card.input, card.background_offset, bundle)
     elif path.suffix == ".tflite":
-        own = side_of(bundle)
-        tflite_file.read(path)
+        own, facts = side_of(bundle), tflite_file.read(path)
         require_sound("auto", path.resolve())
         as_float = msgspec.structs.replace(own.input, dtype="float32", scale=None, zero_point=None)
+        if facts.mean and facts.std:
+            as_float = msgspec.structs.replace(as_float, mean=facts.mean, std=facts.std)
         yield _checked(path, path, as_float, own.output.background_offset, bundle)
     else:
         raise ModelError(f"{path} is not a float model: expected a .keras file, a .tflite file or a bundle's folder.")
