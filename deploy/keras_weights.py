@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
 _ARCHIVED = "model.weights.h5"  # inside a .keras
 _CARD = "edge_runner.json"  # inside a .keras of this project
-_OWN_ORDER = "layer_names"  # of the older files, which keep the layers in order
 _DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, EOFError)
 """What zipfile and h5py raise for malformed files."""
 
 
 class _Group(NamedTuple):
-    """The variables of one layer: h5py's datasets, of which nothing was read yet."""
+    """The variables of one layer: h5py's datasets, not read yet."""
 
-    name: str
     values: Sequence[Any]
 
 
@@ -82,21 +80,18 @@ def _filled(
 ) -> tuple[Any, Optional[int]]:
     import keras
 
-    layers = [layer for layer in model.layers if layer.weights and layer.name != HEAD]
-    groups, head = _in_order(file, layers)
-    if any(value.nbytes > size_bytes or value.external for group in (*groups, *head) for value in group.values):
-        raise ValueError("it promises more than it holds")
-    strange = [group.name for group in head if [len(value.shape) for value in group.values] != [2, 1]]
-    if len(groups) != len(layers) or strange:
-        found = f"{strange[0]} follows" if strange else f"it has {len(groups)} layers with weights"
+    layers = _backbone_layers(model)
+    groups, head = _in_order(_datasets(file, size_bytes), file, layers)
+    flat = all([len(value.shape) for value in group.values] == [2, 1] for group in head)  # dense: kernel and bias
+    if len(groups) != len(layers) or not flat:
         raise ModelError(
-            f"{source} does not fit {row.name}: {found}, expected {len(layers)} and a head of dense layers; give the "
-            "weights of this very backbone."
+            f"{source} does not fit {row.name}: it has {len(groups) + len(head)} layers with weights, expected "
+            f"{len(layers)} and a head of dense layers; give the weights of this very backbone."
         )
     classes = head[0].values[1].shape[0] if len(head) == 1 else None
     if classes and classes != IMAGENET_CLASSES:
         model = built(row, classes)
-        layers = [layer for layer in model.layers if layer.weights and layer.name != HEAD]
+        layers = _backbone_layers(model)
     for layer, group in zip(layers, groups):
         if not isinstance(layer, keras.layers.Normalization):  # which every model of a backbone has alike
             place(model, layer, group.values, source)
@@ -109,49 +104,66 @@ def _filled(
     return model, classes
 
 
-def _in_order(file: Any, layers: Sequence[Any]) -> tuple[list[_Group], list[_Group]]:
+def _backbone_layers(model: Any) -> list[Any]:
+    return [layer for layer in model.layers if layer.weights and layer.name != HEAD]
+
+
+def _datasets(file: Any, size_bytes: int) -> dict[str, Any]:
+    """The file's arrays by path, unread. Links are not followed, and nothing outside the file is reached."""
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def note(path: str, value: Any) -> None:
+        if isinstance(value, h5py.Dataset):
+            if value.nbytes > size_bytes or value.external or value.is_virtual:
+                raise ValueError("it promises more than it holds")
+            found[path] = value
+
+    file.visititems(note)
+    return found
+
+
+def _in_order(datasets: dict[str, Any], file: Any, layers: Sequence[Any]) -> tuple[list[_Group], list[_Group]]:
     """The groups that belong to the layers, in their order, and those that are left: the head."""
-    legacy = file.get("model_weights", file)
-    if _has_list(legacy, _OWN_ORDER):
-        groups = [group for name in _list(legacy, _OWN_ORDER) for group in _legacy_groups(legacy[name])]
+    root = "model_weights/" if "model_weights" in file else ""
+    lists = file[root] if root else file
+    if _has_list(lists, "layer_names"):  # the older files keep the layers in order
+        names = [f"{root}{name}" for name in _list(lists, "layer_names")]
+        groups = [
+            group for name in names for group in _legacy_groups(datasets, name, _list(file[name], "weight_names"))
+        ]
         return groups[: len(layers)], groups[len(layers) :]
-    found = _by_class(file)
+    found = _by_class(datasets)
     counts: dict[str, int] = {}
     wanted = []
     for layer in layers:
         name = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
         number = counts[name] = counts.get(name, -1) + 1
         wanted.append(f"{name}_{number}" if number else name)
-    groups = [found.pop(name) for name in wanted if name in found]
+    ordered = [found.pop(name) for name in wanted if name in found]
     kinds = (*counts, "dense")
-    return groups, [group for name, group in found.items() if re.sub(r"_\d+$", "", name) in kinds]
+    return ordered, [group for name, group in found.items() if re.sub(r"_\d+$", "", name) in kinds]
 
 
-def _by_class(file: Any) -> dict[str, _Group]:
-    """Keras 3 names the layers in a file by class and number: "conv2d", "conv2d_1", … Links are not followed."""
-    import h5py
-
+def _by_class(datasets: dict[str, Any]) -> dict[str, _Group]:
+    """The layers by what Keras 3 calls them in a file, which is class and number: conv2d, conv2d_1."""
     found: dict[str, dict[int, Any]] = {}
-
-    def note(path: str, value: Any) -> None:
+    for path, value in datasets.items():
         parts = path.split("/")
-        if isinstance(value, h5py.Dataset) and len(parts) > 2 and parts[-2] == "vars" and parts[0] != "optimizer":
+        if len(parts) > 2 and parts[-2] == "vars" and parts[0] != "optimizer":
             if int(parts[-1]) in found.setdefault(parts[-3], {}):
                 raise ValueError(f"it has several layers that are the {parts[-3]}")
             found[parts[-3]][int(parts[-1])] = value
-
-    file.visititems(note)
-    return {name: _Group(name, [value for _, value in sorted(values.items())]) for name, values in found.items()}
+    return {name: _Group([value for _, value in sorted(values.items())]) for name, values in found.items()}
 
 
-def _legacy_groups(group: Any) -> Iterator[_Group]:
+def _legacy_groups(datasets: dict[str, Any], layer: str, names: Sequence[str]) -> Iterator[_Group]:
     """The layers in a group of an older file: one, or many where the layer is itself a model."""
     parts: dict[str, list[Any]] = {}
-    for name in _list(group, "weight_names"):
-        # "conv1/kernel:0"; the oldest files have names without a layer
-        parts.setdefault(name.rpartition("/")[0], []).append(group[name])
-    for name, values in parts.items():
-        yield _Group(name or group.name, values)
+    for name in names:  # "conv1/kernel:0"; the oldest files have names without a layer
+        parts.setdefault(name.rpartition("/")[0], []).append(datasets[f"{layer}/{name}"])
+    return map(_Group, parts.values())
 
 
 def _has_list(group: Any, name: str) -> bool:
