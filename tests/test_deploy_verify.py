@@ -34,6 +34,7 @@ from edge.tensors import InputSpec, OutputSpec
 from tests.conftest import MODEL, ROOT
 
 LABELS = ("red, or rouge", "grün", "blue sky")
+SWAPPED = ("grün", "red, or rouge", "blue sky")
 SIDE_PX = 16
 
 
@@ -228,7 +229,7 @@ def test_a_float_bundle_is_a_reference_too(bundle, reference, pictures, tiny, tm
 def test_mistakes_are_one_sentence(bundle, reference, pictures, tiny, tmp_path) -> None:
     draw_pictures(tmp_path / "other labels", ("cat", "dog"), 1)
     draw_pictures(tmp_path / "flat" / "x", ("a",), 1)
-    renamed = write_bundle(tmp_path / "renamed", tiny["softmax_float32"], ("red", "grün", "blue sky"))
+    swapped = write_bundle(tmp_path / "swapped", tiny["softmax_float32"], SWAPPED)
     (tmp_path / "text.tflite").write_text("hello")
     (tmp_path / "no.keras").write_text("hello")
     (tmp_path / "empty").mkdir()
@@ -249,7 +250,7 @@ def test_mistakes_are_one_sentence(bundle, reference, pictures, tiny, tmp_path) 
         ((bundle, tiny["softmax_uint8"], pictures), "is quantized itself"),
         ((bundle, tiny["grey"], pictures), "takes inputs of shape [[1, 16, 16, 1]], tiny [[1, 16, 16, 3]]"),
         ((bundle, tiny["two_outputs"], pictures), "has outputs of [3, 3], tiny [3]"),
-        ((bundle, renamed, pictures), "calls class 0 'red', tiny 'red, or rouge'"),
+        ((bundle, swapped, pictures), "calls class 0 'grün', tiny 'red, or rouge'"),
         ((bundle, ROOT / "models" / MODEL, pictures), "takes pictures of 224 x 224 px, tiny 16 x 16 px"),
         ((bundle, reference, "nowhere"), "nowhere does not exist"),
         ((bundle, reference, tmp_path / "empty"), "holds no pictures"),
@@ -335,7 +336,7 @@ folder, pictures = Path(sys.argv[1]), sorted(Path(sys.argv[2]).rglob("*.png"))
 labels = tuple(sys.argv[3:])
 spec = InputSpec(16, 16, "float32", mean=(127.5,), std=(127.5,))
 image = keras.Input((16, 16, 3), name="image")
-tensor = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="first")(image)
+tensor = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="_first")(image)
 tensor = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(name="norm")(tensor))
 tensor = keras.layers.GlobalAveragePooling2D(name="pool")(tensor)
 model = keras.Model(image, keras.layers.Dense(3, "softmax", name="scores")(tensor))
@@ -364,8 +365,8 @@ def test_a_keras_file_is_a_reference(pictures: Path, tmp_path: Path) -> None:
     assert told["layers"] == expected["layers"]
     first = told["layers"]["layers"][0]
     assert first["operator"] == "CONV_2D"
-    assert first["name"].startswith("first")
+    assert first["name"].startswith("_first")
     assert all(layer["snr_db"] > 15 for layer in told["layers"]["layers"])
     assert "give --backbone NAME" in invoke(bundle, tmp_path / "bare.keras", pictures).stderr
-    other = write_bundle(tmp_path / "other", tmp_path / "int8.tflite", ("x", "y", "z"))
-    assert "calls class 0 'red, or rouge', tiny 'x'" in invoke(other, tmp_path / "model.keras", pictures).stderr
+    other = write_bundle(tmp_path / "other", tmp_path / "int8.tflite", SWAPPED)
+    assert "calls class 0 'red, or rouge', tiny 'grün'" in invoke(other, tmp_path / "model.keras", pictures).stderr
