@@ -3,7 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
-EXTRAS ?= test,lint
+# TensorFlow, for the tests of the converter, where it installs and a laptop or server is likely.
+CONVERT := $(shell $(PYTHON) -c 'import platform, sys; print(",convert" * (sys.version_info >= (3, 11) and platform.machine() == "x86_64"))' 2>/dev/null)
+EXTRAS ?= test,lint$(CONVERT)
 BIN := $(VENV)/bin
 # The folder with the larger picture sets, for the tests and benchmarks that need them.
 export EDGE_TEST_DATA ?= $(abspath ../shared/data)
@@ -27,8 +29,9 @@ lint: $(VENV)/.test ## Check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)-bench/.bench ## Measure against named baselines, print ratios
+bench: $(VENV)-bench/.bench $(VENV)/.test ## Measure against named baselines, print ratios
 	$(VENV)-bench/bin/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.training
 
 clean: ## Remove the virtual environments
 	rm -rf $(VENV) $(VENV)-bench

@@ -81,10 +81,8 @@ def table(result: Comparison) -> str:
 def markdown(result: Comparison) -> str:
     """Two tables for a person: what each model is and how accurate, and how long it takes."""
     titles = [_TITLES[form] for form in FORMS]
-    what = [
-        ["model", "parameters", "MACs", *(f"{title}, MB" for title in titles), *(f"{title}, top-1" for title in titles)]
-        + ["training, s", "peak, MB"]
-    ]
+    sized, right = [f"{title}, MB" for title in titles], [f"{title}, top-1" for title in titles]
+    what = [["model", "parameters", "MACs", *sized, *right, "training, s", "peak, MB"]]
     times = [["latency, ms: mean (p50 / p90)", *titles]]
     for line in result.lines:
         what.append(
@@ -94,8 +92,8 @@ def markdown(result: Comparison) -> str:
                 f"{line.macs / 1e6:.0f} M",
                 *(f"{line.bytes[form] / 1e6:.2f}" for form in FORMS),
                 *(_share(line, form) for form in FORMS),
-                "–" if line.training_seconds is None else f"{line.training_seconds:.0f}",
-                "–" if line.peak_memory_bytes is None else f"{line.peak_memory_bytes / 1e6:.0f}",
+                "-" if line.training_seconds is None else f"{line.training_seconds:.0f}",
+                "-" if line.peak_memory_bytes is None else f"{line.peak_memory_bytes / 1e6:.0f}",
             ]
         )
         times.append([f"`{line.name}`", *(_times(line, form) for form in FORMS)])
@@ -119,7 +117,7 @@ def _share(line: Line, form: str) -> str:
 
 def _times(line: Line, form: str) -> str:
     told = line.latency_ms[form]
-    p50, p90 = ("–" if value is None else f"{value:.1f}" for value in (told.p50, told.p90))
+    p50, p90 = ("-" if value is None else f"{value:.1f}" for value in (told.p50, told.p90))
     return f"{told.mean:.1f} ({p50} / {p90})"
 
 
