@@ -7,6 +7,7 @@ import click
 from deploy.commands.build import build
 from deploy.commands.compare import compare
 from deploy.commands.inspect import inspect
+from deploy.commands.models import models
 from deploy.commands.split import split
 from deploy.commands.train import train
 from deploy.commands.verify import verify
@@ -19,7 +20,7 @@ def cli() -> None:
     """Make the models that `edge` runs. For a laptop or server, not for the device."""
 
 
-for command in (split, train, verify, compare, inspect, build):
+for command in (models, split, train, verify, inspect, compare, build):
     cli.add_command(command)
 
 
