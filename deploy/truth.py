@@ -90,8 +90,8 @@ def class_indices(folders: Iterable[str], labels: Sequence[str], background_offs
         return indices
     unknown = [name for name, index in named.items() if index is None]
     raise ConfigError(
-        f"No label of the model is meant by {_listed(unknown)}: expected class folders with the names of its "
-        f"{len(labels)} labels ({_listed(labels)}), or all beginning with the class index, as 000_name."
+        f"The model has no label for the class folders {_listed(unknown)}: expected folders named as its {len(labels)} "
+        f"labels ({_listed(labels)}), or all beginning with the class index, as 000_name."
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
+import io
 import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import msgspec
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -93,9 +95,21 @@ def reference(tiny, tmp_path: Path) -> Path:
     return Path(shutil.copy(tiny["softmax_float32"], tmp_path / "float.tflite"))
 
 
-def invoke(bundle: object, reference: object, data: object, *options: object) -> Result:
+class Done(NamedTuple):
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def invoke(bundle: object, reference: object, data: object, *options: object) -> Done:
     given = [str(bundle), "--against", str(reference), "--data", str(data), *map(str, options)]
-    return CliRunner().invoke(command, given, catch_exceptions=False)
+    exit_code, out, err = 0, io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            command.main(given, standalone_mode=False)
+        except SystemExit as exit_:
+            exit_code = exit_.code
+    return Done(exit_code, out.getvalue(), err.getvalue())
 
 
 def document(bundle: object, reference: object, data: object, *options: object) -> dict:
@@ -254,7 +268,7 @@ def test_mistakes_are_one_sentence(bundle, reference, pictures, tiny, tmp_path) 
         ((bundle, ROOT / "models" / MODEL, pictures), "takes pictures of 224 x 224 px, tiny 16 x 16 px"),
         ((bundle, reference, "nowhere"), "nowhere does not exist"),
         ((bundle, reference, tmp_path / "empty"), "holds no pictures"),
-        ((bundle, reference, tmp_path / "other labels"), "No label of the model is meant by cat, dog"),
+        ((bundle, reference, tmp_path / "other labels"), "The model has no label for the class folders cat, dog"),
         ((bundle, reference, tmp_path / "flat" / "x" / "a"), "expected each in a folder named after its class"),
         ((bundle, reference, pictures, "--split", tmp_path / "two.csv"), "is not a split"),
         ((bundle, reference, pictures, "--split", "nowhere.csv"), "Cannot read the split nowhere.csv"),
@@ -280,7 +294,7 @@ def test_folders_are_labels_or_else_numbers() -> None:
     assert class_indices(["000_x", "003_7"], labels, 1) == {"000_x": 1, "003_7": 4}
     assert class_indices(["000_x", "003_7"], labels, 0) == {"000_x": 0, "003_7": 3}
     for folders in (["CRANE"], ["004_x"], ["tench, Tinca tinca", "001_x"]):
-        with pytest.raises(ConfigError, match="No label of the model is meant by"):
+        with pytest.raises(ConfigError, match="has no label for the class folders"):
             class_indices(folders, labels, 1)
 
 
