@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Callable, Optional
 
 import msgspec
 
-from deploy import bundles, datasets, equalize, inspect, quantize, rounding, verify, weights
+from deploy import bundles, convert, datasets, golden, inspect, quantize, verify, weights
 from deploy.backbones import Backbone, backbone
-from edge import __version__
-from edge.bundle import Accuracy, Contract, Provenance
+from deploy.convert import Calibration
+from deploy.keras_files import Card
+from edge import labels as label_files
+from edge.bundle import Accuracy
 from edge.errors import ModelError
-from edge.tensors import InputSpec, Interpolation, OutputSpec
+from edge.tensors import Interpolation
 
-if TYPE_CHECKING:
-    from deploy.metadata import Metadata
-
+RECIPE = "static_wi8_ai8"
 LABELS = Path(__file__).with_name("imagenet_labels.txt")
 OPERATORS = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "QUANTIZE", "SOFTMAX")
 MOST_BYTES_PER_PARAMETER = 1.18  # a byte each, and what per-channel scales, biases, labels and the graph add
@@ -73,7 +72,7 @@ class Report(msgspec.Struct, frozen=True):
     comparison: Optional[verify.Comparison]
     """None for random weights, which have no accuracy to lose."""
     drop_points: Optional[float]
-    golden: verify.GoldenChoice
+    golden: golden.GoldenChoice
     bars: tuple[Bar, ...]
     seconds: float
 
@@ -92,104 +91,74 @@ def build(request: Request, say: Callable[[str], None]) -> Report:
         RuntimeUnavailableError: TensorFlow, Keras or a TFLite runtime is missing.
     """
     started_s = time.monotonic()
-    row = backbone(request.backbone)
+    row, recipe = backbone(request.backbone), quantize.recipe(RECIPE)
     bundles.check_target(request.out)
     split = datasets.calibration_split(datasets.find_pictures(request.pictures), request.calibration_images)
-    quantize.require_tensorflow()
-    from deploy import metadata  # needs flatbuffers, which comes with TensorFlow
-
     model, found = weights.pretrained(row, request.weights, request.licence)
     say(f"{row.name} with {found.origin}")
-    model = _fixed(model)
-
-    float_input = row.float_input()
-    if request.interpolation:
-        float_input = msgspec.structs.replace(float_input, interpolation=request.interpolation)
-    say("converting to float TensorFlow Lite, the reference")
-    reference = quantize.to_float(model)
-    say(f"quantizing, calibrated on {len(split.calibration)} pictures")
-    equalize.equalize(model, quantize.calibration_tensors(split.calibration, float_input))
-    rounding.round_convolutions(model, quantize.calibration_tensors(split.calibration, float_input))
-    bare = quantize.to_int8(model, split.calibration, float_input)
-    labels = LABELS.read_text("utf-8")
-    packed = metadata.pack(bare, _metadata(row, found), labels)
-
-    facts = inspect.inspect(packed)
-    bars = _graph_bars(facts, row)
-    _require(bars)
+    card = _card(request, row, found, int(model.output.shape[-1]))
+    count = len(split.calibration)
+    whole = f"{count + len(split.evaluation)} pictures"
+    calibration = Calibration(split.calibration, f"{count} of {whole}, evenly spaced by path: {_data(request)}", count)
     with tempfile.TemporaryDirectory(prefix="edge-deploy-") as scratch:
-        float_side = _side(Path(scratch, "float.tflite"), reference, float_input)
-        int8_side = _side(Path(scratch, bundles.MODEL_FILE), packed, float_input)
+        naming = convert.Naming(row.name, "1000 ImageNet classes")
+        converted = convert.to_file(Path(scratch, "int8.tflite"), model, card, recipe, calibration, naming, say)
+        facts = inspect.inspect(converted.content)
+        bars = _graph_bars(facts, row)
+        _require(bars)
         comparison = None
         if found.sha256 is not None:
+            say("converting to float TensorFlow Lite, the reference")
+            as_float = quantize.recipe("float32")
+            reference = convert.to_file(Path(scratch, "float.tflite"), model, card, as_float, None, naming, say)
             say(f"measuring both on {len(split.evaluation)} other pictures")
-            comparison = verify.compare(float_side, int8_side, split.evaluation)
+            comparison = verify.compare(reference.side, converted.side, split.evaluation)
             bars += _accuracy_bars(comparison, request, row)
             _require(bars)
         say("choosing the golden input")
-        golden = verify.choose_golden(int8_side, GOLDEN_SEEDS)
-    contract = Contract(
-        name=f"{row.name}_int8",
-        file=bundles.MODEL_FILE,
-        sha256=hashlib.sha256(packed).hexdigest(),
-        input=int8_side.input,
-        output=int8_side.output,
-        labels=bundles.LABELS_FILE,
-        labels_sha256=hashlib.sha256(labels.encode()).hexdigest(),
-        golden=golden.golden,
-        provenance=_provenance(request, found, split),
-        accuracy=_accuracy(comparison, request),
-    )
-    bundles.write(request.out, contract, packed, labels)
+        chosen = golden.choose_golden(converted.side, GOLDEN_SEEDS)
+    contract = convert.contract_of(converted, f"{row.name}_int8", chosen, convert.provenance(card, recipe, calibration))
+    contract = msgspec.structs.replace(contract, accuracy=_accuracy(comparison, request))
+    bundles.write(request.out, contract, converted.content, converted.labels)
     return Report(
         name=contract.name,
         out=str(request.out),
         sha256=contract.sha256,
-        bytes=len(packed),
+        bytes=len(converted.content),
         parameters=row.parameters,
         operators=facts.operators,
         weights=found.origin,
         trained=found.sha256 is not None,
-        calibration_images=len(split.calibration),
+        calibration_images=count,
         comparison=comparison,
         drop_points=comparison.drop_points if comparison else None,
-        golden=golden,
+        golden=chosen,
         bars=bars,
         seconds=round(time.monotonic() - started_s, 1),
     )
 
 
-def _fixed(model: Any) -> Any:
-    """The same for one picture at a time: TensorFlow Lite then knows every shape."""
-    import keras
-
-    image = keras.Input(model.input.shape[1:], batch_size=1, name="image")
-    fixed = keras.models.clone_model(model, input_tensors=image)
-    fixed.set_weights(model.get_weights())
-    return fixed
-
-
-def _side(path: Path, model: bytes, float_input: InputSpec) -> verify.Side:
-    """A .tflite on disk with what its own tensors say of its input and output."""
-    path.write_bytes(model)
-    facts = inspect.inspect(model)
-    return verify.Side(
-        path,
-        msgspec.structs.replace(
-            float_input, dtype=facts.input.dtype, scale=facts.input.scale, zero_point=facts.input.zero_point
-        ),
-        OutputSpec(
-            classes=facts.output.shape[-1],
-            dtype=facts.output.dtype,  # type: ignore[arg-type]  # _graph_bars holds the quantized one to uint8
-            activation="softmax",
-            scale=facts.output.scale,
-            zero_point=facts.output.zero_point,
-        ),
+def _card(request: Request, row: Backbone, found: weights.Weights, classes: int) -> Card:
+    names = label_files.read(LABELS)
+    if classes - found.background_offset != len(names):
+        raise ModelError(
+            f"The weights are of {classes} classes: expected the {len(names)} of ImageNet; convert what was trained on "
+            "others with `edge-deploy convert`."
+        )
+    spec = row.float_input()
+    return Card(
+        backbone=row.name,
+        input=msgspec.structs.replace(spec, interpolation=request.interpolation or spec.interpolation),
+        labels=(label_files.BACKGROUND,) * found.background_offset + names,
+        weights=found.origin,
+        licence=found.licence,
+        weights_sha256=found.sha256,
+        background_offset=found.background_offset,
     )
 
 
 def _graph_bars(facts: inspect.Facts, row: Backbone) -> tuple[Bar, ...]:
-    expected = inspect.TensorFacts((1, row.size_px, row.size_px, 3), "uint8", 1 / row.std[0], int(row.mean[0]))
+    expected, given = (1, row.size_px, row.size_px, 3), facts.input
     foreign = [name for name in facts.operators if name not in OPERATORS]
     most_bytes = int(row.parameters * MOST_BYTES_PER_PARAMETER)
     return (
@@ -200,7 +169,7 @@ def _graph_bars(facts: inspect.Facts, row: Backbone) -> tuple[Bar, ...]:
             f"{len(facts.convolutions_per_tensor)} per tensor",
             not facts.convolutions_per_tensor,
         ),
-        Bar("input", _edge(expected), _edge(facts.input), facts.input == expected),
+        Bar("input", f"uint8 {list(expected)}", _edge(given), given.dtype == "uint8" and given.shape == expected),
         Bar("output", "uint8", _edge(facts.output), facts.output.dtype == "uint8" and facts.output.scale is not None),
         Bar("size", f"at most {most_bytes} bytes", f"{facts.bytes} bytes", facts.bytes <= most_bytes),
     )
@@ -239,45 +208,8 @@ def _require(bars: tuple[Bar, ...]) -> None:
         )
 
 
-def _metadata(row: Backbone, found: weights.Weights) -> Metadata:
-    from deploy.metadata import Metadata
-
-    return Metadata(
-        name=row.name,
-        description=f"Image classifier, 1000 ImageNet classes, full integer ({quantize.RECIPE}).",
-        author=f"edge-runner; weights: {found.origin}",
-        licence=found.licence,
-        mean=row.mean[0],
-        std=row.std[0],
-        labels_file=bundles.LABELS_FILE,
-    )
-
-
 def _data(request: Request) -> str:
     return request.data or f"{request.pictures.resolve().name} (not comparable with published ImageNet accuracy)"
-
-
-def _provenance(request: Request, found: weights.Weights, split: datasets.CalibrationSplit) -> Provenance:
-    import cv2
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    count = len(split.calibration)
-    return Provenance(
-        weights=found.origin,
-        weights_sha256=found.sha256,
-        licence=found.licence,
-        converter=f"edge-deploy {__version__}: Keras and TFLiteConverter, recipe {quantize.RECIPE}, "
-        "channels equalized, convolutions rounded by GPTQ",
-        calibration=f"{count} of {count + len(split.evaluation)} pictures, evenly spaced by path: {_data(request)}",
-        versions={
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "tensorflow": tf.__version__,
-        },
-    )
 
 
 def _accuracy(comparison: Optional[verify.Comparison], request: Request) -> Optional[Accuracy]:

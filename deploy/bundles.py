@@ -20,7 +20,7 @@ MODEL_FILE = "model.tflite"
 LABELS_FILE = "labels.txt"
 _HEAD = """\
 # What {name} is and what was measured with it. `edge` checks the files beside this one against it.
-# Written by `edge-deploy build`: build again instead of editing.
+# Written by `edge-deploy`: make it again instead of editing.
 """
 
 

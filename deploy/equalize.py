@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.inference import in_order
+
 _MOST_SCALE = 16.0  # a channel that is nearly always zero gains nothing from more
 
 
@@ -32,7 +34,7 @@ def equalize(model: Any, tensors: Iterable[NDArray[np.float32]]) -> None:
     """Scale the channels between the linear layers of a Keras model in place; its outputs stay the same.
 
     Args:
-        model: with BatchNormalization behind each convolution.
+        model: a functional Keras model without models inside it, for one picture.
         tensors: its inputs for the calibration pictures.
     """
     streams = _streams(model)
@@ -42,8 +44,8 @@ def equalize(model: Any, tensors: Iterable[NDArray[np.float32]]) -> None:
             gamma, beta, mean, variance = layer.get_weights()
             layer.set_weights([gamma * scale, beta * scale, mean, variance])
         for layer in stream.readers:
-            (kernel,) = layer.get_weights()
-            layer.set_weights([kernel / scale[:, None]])
+            kernel, *bias = layer.get_weights()
+            layer.set_weights([kernel / scale[:, None], *bias])
 
 
 def _streams(model: Any) -> list[_Stream]:
@@ -61,13 +63,17 @@ def _streams(model: Any) -> list[_Stream]:
             continue
         joined = [known for known in groups if known & group]
         groups = [known for known in groups if not known & group] + [group.union(*joined)]
+    last = {id(tensor) for tensor in model.outputs}
     streams = []
     for group in groups:
         ordered = [layer for layer in model.layers if layer in group]
         readers = {node.operation: None for layer in ordered for node in layer._outbound_nodes}
         outside = [layer for layer in readers if layer not in group]
-        if all(isinstance(layer, (made, added)) for layer in ordered) and all(
-            isinstance(layer, keras.layers.Conv2D) for layer in outside
+        if (
+            outside
+            and all(map(_is_reader, outside))
+            and all(isinstance(layer, added) or _is_producer(layer) for layer in ordered)
+            and not any(id(layer.output) in last for layer in ordered)
         ):
             producers = tuple(layer for layer in ordered if isinstance(layer, made))
             sums = tuple(layer for layer in ordered if isinstance(layer, added))
@@ -75,13 +81,34 @@ def _streams(model: Any) -> list[_Stream]:
     return streams
 
 
+def _is_producer(layer: Any) -> bool:
+    import keras
+
+    return (
+        isinstance(layer, keras.layers.BatchNormalization)
+        and len(layer._inbound_nodes) == 1
+        and len(layer.output.shape) == 4
+        and layer.axis in (-1, 3)
+        and layer.center
+        and layer.scale
+    )
+
+
+def _is_reader(layer: Any) -> bool:
+    import keras
+
+    return type(layer) is keras.layers.Conv2D and len(layer._inbound_nodes) == 1 and layer.groups == 1
+
+
 def _widths(model: Any, streams: list[_Stream], tensors: Iterable[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """For each stream the largest magnitude of each channel, over all its tensors and all pictures."""
     import keras
     import tensorflow as tf
 
+    if not streams:
+        return []
     probe = keras.Model(
-        model.inputs, [[layer.output for layer in (*given.producers, *given.sums)] for given in streams]
+        model.inputs[0], [[layer.output for layer in (*given.producers, *given.sums)] for given in streams]
     )
 
     @tf.function  # type: ignore[untyped-decorator]
@@ -92,7 +119,6 @@ def _widths(model: Any, streams: list[_Stream], tensors: Iterable[NDArray[np.flo
         ]
 
     found: list[NDArray[np.float32]] = []
-    for tensor in tensors:
-        now = [np.asarray(value) for value in largest(tensor)]
+    for now in in_order(lambda tensor: [np.asarray(value) for value in largest(tensor)], tensors):
         found = [np.maximum(*pair) for pair in zip(found, now)] if found else now
     return found

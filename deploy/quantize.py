@@ -1,8 +1,4 @@
-"""Keras to TensorFlow Lite: the float model and its full-integer twin, calibrated on real pictures.
-
-The recipe `static_wi8_ai8`: static ranges from calibration, weights int8 (per channel in convolutions, per tensor in
-dense layers), activations int8, input and output uint8.
-"""
+"""Keras to TensorFlow Lite by recipes, whose names tell what is in the file: w for weights, a for activations."""
 
 from __future__ import annotations
 
@@ -10,18 +6,51 @@ import contextlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge import images
-from edge.errors import ModelError, RuntimeUnavailableError
+from edge.errors import ConfigError, EdgeError, ModelError, RuntimeUnavailableError
 from edge.tensors import InputSpec, Preprocessor
 
-RECIPE = "static_wi8_ai8"
+
+class Recipe(msgspec.Struct, frozen=True):
+    """One way to store and compute a model in TensorFlow Lite."""
+
+    name: str
+    words: str
+    """What it is, for a person."""
+    calibrated: bool = False
+    """Whether the ranges of the activations are measured on pictures; input and output are uint8 then, else float32."""
+
+
+RECIPES = {
+    row.name: row
+    for row in (
+        # weights per channel in convolutions, per tensor in dense layers
+        Recipe("static_wi8_ai8", "full integer", calibrated=True),
+        Recipe("dynamic_wi8", "weights in int8, activations quantized anew for each picture"),
+        Recipe("float16", "weights in float16, computed in float32"),
+        Recipe("float32", "float32, as trained"),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        ConfigError: there is none; names those that are known.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"No recipe {name!r}: expected one of {', '.join(RECIPES)}.")
+    return RECIPES[name]
 
 
 def require_tensorflow() -> Any:
@@ -65,17 +94,25 @@ def calibration_tensors(paths: Sequence[Path], spec: InputSpec) -> Iterator[NDAr
 
 
 def to_float(model: Any) -> bytes:
-    """The Keras model as float32 TensorFlow Lite: the reference that the quantized one is measured against."""
-    return _convert(_converter(model), model.name)
-
-
-def to_int8(model: Any, paths: Sequence[Path], spec: InputSpec) -> bytes:
-    """The Keras model by the recipe `static_wi8_ai8`.
+    """A Keras model as float32 TensorFlow Lite: the reference that the quantized one is measured against.
 
     Args:
-        model: input (1, height_px, width_px, 3) float32.
-        paths: the pictures to calibrate on.
-        spec: what the float model expects.
+        model: one input of any shape; a batch of any size becomes one picture.
+
+    Raises:
+        ModelError: TensorFlow refuses to convert it.
+    """
+    return to_tflite(model, RECIPES["float32"])
+
+
+def to_tflite(model: Any, row: Recipe, paths: Sequence[Path] = (), spec: Optional[InputSpec] = None) -> bytes:
+    """A Keras model by a recipe, for one picture at a time; the same bytes for the same arguments.
+
+    Args:
+        model: input (None or 1, height_px, width_px, 3) float32.
+        row: the recipe.
+        paths: the pictures to calibrate on, where the recipe is calibrated.
+        spec: what the float model expects, where the recipe is calibrated.
 
     Raises:
         ModelError: TensorFlow refuses to convert it.
@@ -83,10 +120,16 @@ def to_int8(model: Any, paths: Sequence[Path], spec: InputSpec) -> bytes:
     """
     tf = require_tensorflow()
     converter = _converter(model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([tensor] for tensor in calibration_tensors(paths, spec))
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    if row.name != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if row.name == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if row.calibrated:
+        if spec is None or not paths:
+            raise ValueError(f"{row.name} needs pictures to calibrate on")
+        converter.representative_dataset = lambda: ([tensor] for tensor in calibration_tensors(paths, spec))
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.uint8
     # per-channel dense layers are new in the format: runtimes of Coral's time and the Edge TPU compiler refuse them
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True
     return _convert(converter, model.name)
@@ -95,7 +138,7 @@ def to_int8(model: Any, paths: Sequence[Path], spec: InputSpec) -> bytes:
 def _converter(model: Any) -> Any:
     """A converter from the model's traced function: `from_keras_model` does not work with Keras 3."""
     tf = require_tensorflow()
-    (shape,) = [tensor.shape for tensor in model.inputs]
+    (shape,) = [(1, *tensor.shape[1:]) for tensor in model.inputs]
     function = tf.function(
         lambda image: model(image, training=False), input_signature=[tf.TensorSpec(shape, tf.float32, name="image")]
     )
@@ -103,9 +146,8 @@ def _converter(model: Any) -> Any:
 
 
 def _convert(converter: Any, name: str) -> bytes:
-    from edge.errors import EdgeError
-
-    with _quiet() as said:
+    with _quiet() as said, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as: the input's statistics are missing, which calibration brings
         try:
             return bytes(converter.convert())
         except EdgeError:

@@ -7,15 +7,20 @@ that is constant moved into the bias. The converter finds the weights on its own
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple, Optional, cast
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.inference import in_order
+
 _STEPS = 127  # int8, symmetric. Source: TensorFlow Lite 8-bit quantization specification
 _DAMPING = 0.01  # of the mean variance, added to each. Source: the paper's code
 _MOST_POSITIONS = 14  # along each side of a picture: neighbours tell little new, and the first layer has 112
+
+_MOST_TAPS = 2400  # of one output: the covariance of more takes minutes and gigabytes
 
 _Array = NDArray[np.float64]
 
@@ -30,23 +35,50 @@ class _Moments(NamedTuple):
 
 
 def round_convolutions(model: Any, tensors: Iterable[NDArray[np.float32]]) -> None:
-    """Round the kernels of all convolutions, each followed by its BatchNormalization, in place.
+    """Round the kernels of convolutions in place, where a bias or a BatchNormalization can take the constant error.
 
     Args:
-        model: a Keras model.
+        model: a functional Keras model without models inside it, for one picture.
         tensors: its inputs for the calibration pictures.
     """
-    import keras
-
-    kinds = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    layers = [layer for layer in model.layers if isinstance(layer, kinds)]
+    layers = [layer for layer in model.layers if _is_rounded(layer)]
     for layer, moments in zip(layers, _moments(model, layers, tensors)):
-        (kernel,) = layer.get_weights()
+        kernel = layer.get_weights()[0]
         wanted = _grouped(kernel, len(moments.mean))
         rounded = round_kernel(wanted, moments.covariance)
-        layer.set_weights([_ungrouped(rounded, kernel.shape).astype(np.float32)])
+        layer.set_weights([_ungrouped(rounded, kernel.shape).astype(np.float32), *layer.get_weights()[1:]])
         shift = np.einsum("gto,gt->go", rounded - wanted, moments.mean).reshape(-1)
         _absorb(layer, shift)
+
+
+def _is_rounded(layer: Any) -> bool:
+    import keras
+
+    if type(layer) not in (keras.layers.Conv2D, keras.layers.DepthwiseConv2D) or len(layer._inbound_nodes) != 1:
+        return False
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    rows_px, columns_px = layer.kernel_size
+    taps = rows_px * columns_px * (1 if depthwise else layer.input.shape[-1])
+    simple = set(layer.dilation_rate) == {1} and (layer.depth_multiplier if depthwise else layer.groups) == 1
+    return (
+        simple
+        and layer.data_format == "channels_last"
+        and layer.padding in ("same", "valid")
+        and None not in layer.input.shape
+        and taps <= _MOST_TAPS
+        and (layer.use_bias or _normalization(layer) is not None)
+    )
+
+
+def _normalization(layer: Any) -> Any:
+    """The BatchNormalization that alone follows a linear layer; None when anything else does."""
+    import keras
+
+    behind = [node.operation for node in layer._outbound_nodes]
+    if len(behind) != 1 or not isinstance(behind[0], keras.layers.BatchNormalization):
+        return None
+    linear = getattr(layer, "activation", None) in (None, keras.activations.linear)
+    return behind[0] if linear and len(behind[0]._inbound_nodes) == 1 else None
 
 
 def round_kernel(kernel: _Array, covariance: _Array) -> _Array:
@@ -78,30 +110,31 @@ def round_kernel(kernel: _Array, covariance: _Array) -> _Array:
     return rounded
 
 
-def _moments(model: Any, layers: list[Any], tensors: Iterable[NDArray[np.float32]]) -> list[_Moments]:
+def _moments(model: Any, layers: list[Any], tensors: Iterable[NDArray[np.float32]]) -> Iterator[_Moments]:
     """Mean and covariance of the inputs under each kernel, over all its positions in all pictures."""
     import keras
     import tensorflow as tf
 
-    probe = keras.Model(model.inputs, [layer.input for layer in layers])
+    if not layers:
+        return
+    probe = keras.Model(model.inputs[0], [layer.input for layer in layers])
 
     @tf.function  # type: ignore[untyped-decorator]
     def sums(image: Any) -> list[Any]:
-        return [_sums(layer, given) for layer, given in zip(layers, probe(image, training=False))]
+        given = probe(image, training=False)
+        return [_sums(layer, value) for layer, value in zip(layers, given if len(layers) > 1 else [given])]
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def added(totals: list[Any], image: Any) -> list[Any]:
-        return cast(list[Any], tf.nest.map_structure(tf.add, totals, sums(image)))
-
-    totals: Optional[list[Any]] = None
-    for tensor in tensors:
-        totals = sums(tensor) if totals is None else added(totals, tensor)
-    moments = []
-    for parts in totals or []:
-        count, first, second = (np.asarray(part, np.float64) for part in parts)
+    totals: list[list[NDArray[Any]]] = []
+    for parts in in_order(lambda tensor: [[np.array(one) for one in part] for part in sums(tensor)], tensors):
+        if not totals:
+            totals = parts
+            continue
+        for total, part in zip(itertools.chain(*totals), itertools.chain(*parts)):
+            np.add(total, part, out=total)
+    for layer_totals in totals:
+        count, first, second = (total.astype(np.float64) for total in layer_totals)
         mean = first / count
-        moments.append(_Moments(mean, second / count - mean[:, :, None] * mean[:, None, :]))
-    return moments
+        yield _Moments(mean, second / count - mean[:, :, None] * mean[:, None, :])
 
 
 def _sums(layer: Any, given: Any) -> tuple[Any, Any, Any]:
@@ -121,20 +154,45 @@ def _taps(layer: Any, given: Any) -> list[Any]:
     """For each tap of a kernel what it meets at a grid of positions, each of shape (positions, channels)."""
     import tensorflow as tf
 
-    (kernel_px, _), (stride, _), size_px = layer.kernel_size, layer.strides, given.shape[1]
-    positions = -(-size_px // stride)
-    # padding "same": what is missing, the smaller half before
-    missing = max(0, (positions - 1) * stride + kernel_px - size_px)
-    edge = [missing // 2, missing - missing // 2]
-    padded = tf.pad(given, [[0, 0], edge, edge, [0, 0]])
-    step = stride * max(1, positions // _MOST_POSITIONS)
-    length = (positions - 1) * stride + 1
+    axes = [
+        _axis(size_px, kernel_px, stride, layer.padding)
+        for size_px, kernel_px, stride in zip(given.shape[1:3], layer.kernel_size, layer.strides)
+    ]
+    padded = tf.pad(given, [[0, 0], axes[0].padding, axes[1].padding, [0, 0]])
     views = (
-        padded[:, row : row + length : step, column : column + length : step]
-        for row in range(kernel_px)
-        for column in range(kernel_px)
+        padded[
+            :, row : row + axes[0].length_px : axes[0].step_px, column : column + axes[1].length_px : axes[1].step_px
+        ]
+        for row in range(layer.kernel_size[0])
+        for column in range(layer.kernel_size[1])
     )
     return [tf.reshape(view, [-1, given.shape[-1]]) for view in views]
+
+
+class _Axis(NamedTuple):
+    """Where a kernel stands along the height or the width of its input."""
+
+    taps: int
+    padding: list[int]
+    """Zeros before and after."""
+    length_px: int
+    """From the first position to the last, which is included."""
+    step_px: int
+    """Between the positions that are looked at."""
+
+
+def _axis(size_px: int, kernel_px: int, stride: int, padding: str) -> _Axis:
+    positions, missing = (size_px - kernel_px) // stride + 1, 0
+    if padding == "same":
+        positions = -(-size_px // stride)
+        missing = max(0, (positions - 1) * stride + kernel_px - size_px)
+    # of what is missing, the smaller half before
+    return _Axis(
+        kernel_px,
+        [missing // 2, missing - missing // 2],
+        (positions - 1) * stride + 1,
+        stride * max(1, positions // _MOST_POSITIONS),
+    )
 
 
 def _grouped(kernel: NDArray[np.float32], groups: int) -> _Array:
@@ -149,8 +207,11 @@ def _ungrouped(kernel: _Array, shape: tuple[int, ...]) -> _Array:
 
 
 def _absorb(layer: Any, shift: _Array) -> None:
-    """Take a constant shift of a convolution's outputs back in the BatchNormalization behind it."""
-    (node,) = layer._outbound_nodes
-    normalization = node.operation
-    gamma, beta, mean, variance = normalization.get_weights()
-    normalization.set_weights([gamma, beta, (mean + shift).astype(np.float32), variance])
+    """Take a constant shift of a convolution's outputs back, in its bias or the BatchNormalization behind it."""
+    if layer.use_bias:
+        kernel, bias = layer.get_weights()
+        layer.set_weights([kernel, (bias - shift).astype(np.float32)])
+    else:
+        normalization = _normalization(layer)
+        mean = normalization.moving_mean
+        mean.assign((np.asarray(mean) + shift).astype(np.float32))
