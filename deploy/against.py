@@ -35,8 +35,8 @@ class Request(msgspec.Struct, frozen=True):
     """A folder of pictures for each class."""
     split: Optional[Path] = None
     """None: the split.csv beside `against`, where it is one of `data`."""
-    part: Part = "test"
-    """Of the split."""
+    part: Optional[Part] = None
+    """Of the split; None: test, or all pictures where there is no split."""
     backbone: Optional[str] = None
     """Row of `deploy.backbones` for a .keras file that does not say how its pictures are prepared."""
     max_drop_points: float = 1.0
@@ -203,13 +203,15 @@ def _open(given: str) -> Bundle:
 
 def _choose(request: Request, labels: Sequence[str], background_offset: int) -> truth.Labelled:
     """The part of the split that was given, or that the float model's folder has for these pictures; else all."""
-    own = request.against.parent / truth.SPLIT_FILE
-    if request.split is None and not own.is_file():
+    beside = request.against.parent / truth.SPLIT_FILE
+    asked = request.split is not None or request.part is not None
+    if not asked and not beside.is_file():
         return truth.from_folder(request.data, labels, background_offset)
     try:
-        return truth.from_split(request.data, request.split or own, request.part, labels, background_offset)
+        split, part = request.split or beside, request.part or "test"
+        return truth.from_split(request.data, split, part, labels, background_offset)
     except ConfigError as error:
-        if request.split is not None:
+        if asked:
             raise
         everything = truth.from_folder(request.data, labels, background_offset)
         return msgspec.structs.replace(everything, warning=f"training pictures may be among them: {error}")

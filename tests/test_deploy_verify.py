@@ -271,6 +271,7 @@ def test_mistakes_are_one_sentence(bundle, reference, pictures, tiny, tmp_path) 
         ((bundle, reference, tmp_path / "other labels"), "The model has no label for the class folders cat, dog"),
         ((bundle, reference, tmp_path / "flat" / "x" / "a"), "expected each in a folder named after its class"),
         ((bundle, reference, pictures, "--split", tmp_path / "two.csv"), "is not a split"),
+        ((bundle, reference, pictures, "--part", "validation"), "Cannot read the split"),
         ((bundle, reference, pictures, "--split", "nowhere.csv"), "Cannot read the split nowhere.csv"),
     ]
     for arguments, sentence in mistakes:

@@ -42,9 +42,7 @@ _FEW_CLASSES = 5  # of which the top 5 are all
 @click.option(
     "--part",
     type=click.Choice(["train", "validation", "test"]),
-    default="test",
-    show_default=True,
-    help="Which part.",
+    help="Which part of the split. [test]",
 )
 @click.option("--backbone", metavar="NAME", help="Of a .keras file that edge-deploy did not write.")
 @click.option("--max-drop", type=float, default=1.0, show_default=True, help="Points of top-1 that may be lost.")
