@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import bundles, copies, datasets, verify
+from deploy import bundles, copies, datasets, golden, verify
 from deploy.commands.verify import verify as command
 from deploy.paired import paired_difference
 from deploy.truth import class_indices
@@ -71,7 +71,7 @@ def write_bundle(folder: Path, model: Path, labels: tuple[str, ...], name: str =
         output=side.output,
         labels="labels.txt",
         labels_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        golden=verify.choose_golden(side, 50).golden,
+        golden=golden.choose_golden(side, 50).golden,
         provenance=Provenance("drawn", "none", "tests"),
     )
     bundles.write(folder, contract, model.read_bytes(), text)
