@@ -6,6 +6,7 @@ import click
 
 from deploy.commands.build import build
 from deploy.commands.compare import compare
+from deploy.commands.convert import convert
 from deploy.commands.inspect import inspect
 from deploy.commands.models import models
 from deploy.commands.split import split
@@ -20,7 +21,7 @@ def cli() -> None:
     """Make the models that `edge` runs. For a laptop or server, not for the device."""
 
 
-for command in (models, split, train, verify, inspect, compare, build):
+for command in (models, split, train, convert, verify, inspect, compare, build):
     cli.add_command(command)
 
 
