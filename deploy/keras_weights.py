@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _ARCHIVED = "model.weights.h5"  # inside a .keras
 _CARD = "edge_runner.json"  # inside a .keras of this project
-_DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, AttributeError, zipfile.BadZipFile, EOFError)
+_DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, EOFError)
 """What zipfile and h5py raise for malformed files."""
 
 
@@ -47,13 +47,15 @@ def load(row: Backbone, content: bytes, source: str) -> tuple[Any, Optional[int]
         ModelError: the file is damaged, or is of another architecture.
         RuntimeUnavailableError: TensorFlow or Keras is missing.
     """
-    model = built(row)  # first, because h5py comes with Keras
-    import h5py
+    from deploy.quantize import require_tensorflow
+
+    require_tensorflow()
+    import h5py  # comes with Keras
 
     try:
         content, own = _unpacked(content)
         with h5py.File(io.BytesIO(content), "r") as file:
-            return _filled(row, model, file, len(content), source, flip=row.bgr and not own)
+            return _filled(row, file, len(content), source, flip=row.bgr and not own)
     except ModelError:
         raise
     except _DAMAGE as error:
@@ -75,11 +77,10 @@ def _unpacked(content: bytes) -> tuple[bytes, bool]:
         return archive.read(_ARCHIVED), _CARD in archive.namelist()
 
 
-def _filled(
-    row: Backbone, model: Any, file: Any, size_bytes: int, source: str, flip: bool
-) -> tuple[Any, Optional[int]]:
+def _filled(row: Backbone, file: Any, size_bytes: int, source: str, flip: bool) -> tuple[Any, Optional[int]]:
     import keras
 
+    model = built(row)
     layers = _backbone_layers(model)
     groups, head = _in_order(_datasets(file, size_bytes), file, layers)
     flat = all([len(value.shape) for value in group.values] == [2, 1] for group in head)  # dense: kernel and bias

@@ -54,16 +54,18 @@ def load(row: Backbone, content: bytes, source: str) -> tuple[Any, Optional[int]
         RuntimeUnavailableError: TensorFlow or Keras is missing.
     """
     kernels = list(_kernels(graph.parse(content, source), source))
-    layers = _layers(built(row))[:-1]  # without the head
-    parts = sum(len(_parts(layer)) for layer in layers)
+    last = kernels[-1].weights.shape[-1] if kernels else 0
+    model = built(row, last or IMAGENET_CLASSES)
+    parts = sum(len(_parts(layer)) for layer in _layers(model)[:-1])
     head = kernels[parts:]
     if len(kernels) < parts or any(kernel.operator != _DENSE for kernel in head[1:]):
         raise ModelError(
             f"{source} does not fit {row.name}: it has {len(kernels)} convolutions and dense layers, expected "
             f"{parts + 1}; give the weights of this very backbone."
         )
-    classes = head[0].weights.shape[-1] if len(head) == 1 else None
-    model = built(row, classes or IMAGENET_CLASSES)
+    classes = last if len(head) == 1 else None
+    if classes is None and last != IMAGENET_CLASSES:
+        model = built(row)
     left = iter(kernels)
     for layer in _layers(model)[:-1]:
         _fill(model, layer, [next(left) for _ in _parts(layer)], source)
