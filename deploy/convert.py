@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
 
-from deploy import bundles, datasets, equalize, golden, keras_files, quantize, rounding
+from deploy import bundles, datasets, equalize, files, golden, keras_files, quantize, rounding
 from deploy.inference import for_inference
 from deploy.keras_files import Card
 from deploy.quantize import Recipe
@@ -211,6 +211,7 @@ def to_file(
         say: is told each step as it begins.
 
     Raises:
+        ConfigError: the file cannot be written.
         ImageError: a picture cannot be read.
         LabelError: a label cannot stand in a label file.
         ModelError: TensorFlow refuses the model, or what comes out is no classifier.
@@ -240,7 +241,7 @@ def to_file(
         labels_file=bundles.LABELS_FILE,
     )
     content = metadata.pack(quantize.to_tflite(flat, row, pictures, spec), described, labels)
-    path.write_bytes(content)
+    files.write(path, content)
     return Converted(_side(path, spec, bool(card.background_offset)), content, labels)
 
 

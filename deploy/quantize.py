@@ -142,7 +142,9 @@ def _converter(model: Any) -> Any:
     function = tf.function(
         lambda image: model(image, training=False), input_signature=[tf.TensorSpec(shape, tf.float32, name="image")]
     )
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], model)
+    converter.experimental_lower_to_saved_model = False  # on that way the weights of some Keras 3 models get lost
+    return converter
 
 
 def _convert(converter: Any, name: str) -> bytes:
