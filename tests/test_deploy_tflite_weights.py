@@ -22,7 +22,7 @@ if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("TensorFlow is not installed (extra: convert)", allow_module_level=True)
 
 CORAL = "mobilenet_v2_1.0_224_quant.tflite"
-EVERY = 5  # of the 1000 pictures
+EVERY = 10  # of the 1000 pictures
 
 
 def small(name: str) -> Backbone:
@@ -64,7 +64,7 @@ def scores(model: Any, image: np.ndarray) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "half"),
-    [("mobilenet_v2", False), ("mobilenet_v2", True), ("xception", False), ("efficientnet_b0", False)],
+    [("mobilenet_v2", False), ("mobilenet_v2", True), ("xception", False)],
 )
 def test_what_was_converted_comes_back(name: str, half: bool, tmp_path: Path) -> None:
     row = small(name)
