@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -32,7 +33,8 @@ def write(path: Path, content: Union[str, bytes]) -> None:
         raise ConfigError(f"Cannot write {path}: {error.strerror or error}.") from None
     finally:
         if partial is not None:
-            os.unlink(partial)
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
 
 
 def _umask() -> int:

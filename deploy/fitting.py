@@ -38,7 +38,10 @@ class Recipe(msgspec.Struct, frozen=True):
 
 
 class Epoch(msgspec.Struct, frozen=True):
-    """What one pass over the training pictures came to. Losses are cross-entropies in nats, accuracies shares."""
+    """What one pass over the training pictures came to. Losses are cross-entropies in nats, accuracies shares.
+
+    Label smoothing and weights are in the training loss and not in that of validation.
+    """
 
     phase: str
     epoch: int
@@ -73,8 +76,7 @@ class Fit(NamedTuple):
     """What came of it; the model has the best epoch's weights."""
 
     history: list[Epoch]
-    best: Optional[Epoch]
-    """None when not even one epoch was done."""
+    best: Epoch
     interrupted: bool
 
 
@@ -86,10 +88,10 @@ class _State(msgspec.Struct):
     best_weights: list[Any] = []
 
     def add(self, epoch: Epoch, model: Any) -> None:
-        self.history.append(epoch)
         if epoch.better_than(self.best):
-            self.best = epoch
             self.best_weights = [np.array(variable) for variable in model.variables]
+            self.best = epoch
+        self.history.append(epoch)
 
     def finished(self, recipe: Recipe) -> bool:
         assert self.best is not None  # the untrained state is the first
@@ -111,11 +113,14 @@ def fit(
         folder: keeps the state after each epoch; a state that is found there is gone on from.
         tell: is called after each epoch.
 
-    A KeyboardInterrupt ends training with the best epoch so far.
+    A KeyboardInterrupt ends training with the best epoch so far; it is passed on when there is none.
+
+    Raises:
+        ConfigError: the state cannot be written or read, or the learning rate is so high that numbers overflow.
     """
     _compile(model, recipe, math.ceil(len(train.class_ids) / recipe.batch))
     path = folder / _STATE_FILE
-    state = _State([])
+    state = _State([], best_weights=[np.array(variable) for variable in model.variables])
     interrupted = False
     try:
         if path.exists():
@@ -131,6 +136,8 @@ def fit(
         interrupted = True
     for variable, value in zip(model.variables, state.best_weights):
         variable.assign(value)
+    if state.best is None:
+        raise KeyboardInterrupt
     return Fit(state.history, state.best, interrupted)
 
 
@@ -176,6 +183,10 @@ def _epoch(model: Any, phase: str, number: int, train: Part, validation: Part, r
 
 def _validated(model: Any, phase: str, number: int, validation: Part) -> Epoch:
     scores = predict(model, validation.views[0])
+    if not np.isfinite(scores).all():
+        raise ConfigError(
+            f"Training ran out of the range of numbers in epoch {number} of {phase}: give a lower learning rate."
+        )
     truth = scores[np.arange(len(scores)), validation.class_ids].astype(np.float64)
     return Epoch(
         phase=phase,
@@ -221,8 +232,9 @@ def _restore(path: Path, model: Any) -> _State:
                     variable.assign(arrays[f"{prefix}_{place}"])
             state.best_weights = [arrays[f"best_{place}"] for place in range(len(model.variables))]
             return state
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ConfigError(f"Cannot go on from {path} ({error}): delete its folder to begin anew.") from None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+        detail = " ".join(str(error).split())
+        raise ConfigError(f"Cannot go on from {path} ({detail}): delete its folder to begin anew.") from None
 
 
 def _kept(model: Any) -> tuple[tuple[str, list[Any]], ...]:

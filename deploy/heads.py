@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import msgspec
 
+from deploy.networks import POOL, block_ends
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-POOL = "pool"
-"""Name of the layer that gives the pooled features."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -29,7 +27,7 @@ def with_head(classifier: Any, head: Head, classes: int, seed: int) -> Any:
     """A classifier with a new head on the old pooled features; the layers below are shared with the old one.
 
     Args:
-        classifier: has a layer named "pool".
+        classifier: has a layer named "pool", which gives the pooled features.
         head: what to put there.
         classes: outputs, a softmax named "scores".
         seed: of the initial weights and of the dropout.
@@ -76,8 +74,6 @@ def cut_before(model: Any, blocks: int) -> str:
     Raises:
         ConfigError: there are not that many.
     """
-    from deploy.networks import block_ends
-
     ends = [name for name in block_ends(model) if name != POOL]
     if not 1 <= blocks <= len(ends):
         raise ConfigError(f"{blocks} blocks were asked for: {model.name} can train its last 1 to {len(ends)}.")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import importlib.metadata
 import io
 import platform
 import resource
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -15,9 +17,10 @@ import msgspec
 import numpy as np
 
 from deploy import files
-from deploy.datasets import Dataset
+from deploy.datasets import Dataset, Report
 from deploy.fitting import Epoch
 from edge import __version__
+from edge.errors import ConfigError
 from edge.stats import wilson
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 METRICS_FILE = "metrics.json"
 LABELS_FILE = "labels.txt"
 HISTORY_FILE = "history.csv"
-_PACKAGES = ("ai-edge-litert", "keras", "numpy", "opencv-python-headless")
+_PACKAGES = ("ai-edge-litert", "tflite-runtime")
 _DIGITS = 6
 
 
@@ -60,9 +63,11 @@ class Metrics(msgspec.Struct, frozen=True):
     """Rows are the truth, columns the answers, in the order of `classes`."""
     interrupted: bool
     settings: dict[str, Any]
-    data: dict[str, Any]
+    data: Report
     """What was found in the folders of pictures."""
     seconds: dict[str, float]
+    """Of "pictures" (reading and dividing them), "features", the epochs of "head" and "finetune", and "all". An
+    interrupted run that was gone on with counts all its epochs, and of the rest what came after the interruption."""
     peak_memory_bytes: int
     """Of the whole process."""
     machine: str
@@ -96,7 +101,7 @@ def measure(dataset: Dataset, answers: Sequence[int], **facts: Any) -> Metrics:
             for index, name in enumerate(dataset.classes)
         },
         confusion=tuple(tuple(int(count) for count in row) for row in confusion),
-        data=msgspec.to_builtins(dataset.report()),
+        data=dataset.report(),
         peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         machine=f"{platform.machine()}, Python {platform.python_version()}",
         versions={"edge-runner": __version__, **_versions()},
@@ -109,14 +114,35 @@ def _share(part: int, whole: int) -> Optional[float]:
 
 
 def _versions() -> dict[str, str]:
+    import cv2
+    import keras
     import tensorflow as tf
 
-    return {"tensorflow": tf.__version__, **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+    versions = {
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def read(folder: Path) -> Metrics:
-    """The metrics of a finished training."""
-    return msgspec.json.decode((folder / METRICS_FILE).read_bytes(), type=Metrics)
+    """The metrics of a training.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    path = folder / METRICS_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Metrics)
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror or error}; give the --out of a training.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not what a training writes ({error}): delete {folder} and train anew.") from None
 
 
 def is_finished(folder: Path) -> bool:
@@ -163,8 +189,9 @@ def curves(histories: dict[str, Sequence[Epoch]]) -> Figure:
             shown = [epoch for place, epoch in enumerate(history) if place == 0 or epoch.epoch > 0]
             for part, style in (("validation", "-"), ("train", "--")):
                 values = [getattr(epoch, f"{part}_{what}") for epoch in shown]
-                points = [(place, value) for place, value in enumerate(values) if value is not None]
-                axes.plot(*zip(*points), style, color=f"C{number}", label=f"{name}, {part}")
+                points = np.array([(place, value) for place, value in enumerate(values) if value is not None])
+                if points.size:
+                    axes.plot(*points.T, style, color=f"C{number}", label=f"{name}, {part}")
         axes.set_xlabel("epoch")
         axes.set_ylabel("accuracy" if what == "accuracy" else "loss (nats)")
         axes.grid(alpha=0.3)
@@ -204,5 +231,7 @@ def _ink(share: float) -> str:
 def png(figure: Figure) -> bytes:
     """The picture, the same bytes for the same content."""
     data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110, metadata={"Software": None})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of scripts that the font lacks: they become boxes
+        figure.savefig(data, format="png", dpi=110, metadata={"Software": None})
     return data.getvalue()

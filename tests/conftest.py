@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import hypothesis
@@ -18,13 +21,15 @@ ROOT = Path(__file__).resolve().parent.parent
 MODEL = "efficientnet_lite0_int8"
 
 
+DATA = Path(os.environ.get("EDGE_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
 @pytest.fixture(scope="session")
 def data() -> Path:
     """The larger picture sets; tests that need them are skipped where they are absent."""
-    folder = Path(os.environ.get("EDGE_TEST_DATA", ROOT.parent / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no picture sets at {folder} (set EDGE_TEST_DATA)")
-    return folder
+    if not DATA.is_dir():
+        pytest.skip(f"no picture sets at {DATA} (set EDGE_TEST_DATA)")
+    return DATA
 
 
 @pytest.fixture(scope="session")
@@ -96,3 +101,63 @@ def runtime_name(request: pytest.FixtureRequest) -> str:
     except RuntimeUnavailableError as error:
         pytest.skip(str(error))
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def class_folders(photos: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set: 30 flowers of each class, or parts of the photographs where the flowers are absent."""
+    root = tmp_path_factory.mktemp("pictures")
+    if (DATA / "flowers").is_dir():
+        for folder in sorted((DATA / "flowers").iterdir()):
+            (root / folder.name).mkdir()
+            for path in sorted(folder.glob("*.jpg"))[:30]:
+                shutil.copyfile(path, root / folder.name / path.name)
+    else:
+        cut_photos(root, photos, 30)
+    return root
+
+
+def cut_photos(root: Path, photos: dict[str, np.ndarray], count: int, names: tuple[str, ...] = ()) -> Path:
+    """Class folders of so many square parts of each photograph, as JPEG files; `names` are those of the first ones."""
+    random = np.random.default_rng(0)
+    for name, pixels in zip(names or photos, photos.values()):
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            side = int(random.integers(90, 160))
+            top, left = (int(random.integers(0, room - side)) for room in pixels.shape[:2])
+            part = cv2.cvtColor(pixels[top : top + side, left : left + side], cv2.COLOR_RGB2BGR)
+            (root / name / f"{number}.jpg").write_bytes(cv2.imencode(".jpg", part)[1].tobytes())
+    return root
+
+
+@pytest.fixture(scope="session")
+def tensorflow() -> None:
+    """Skips where TensorFlow is not installed."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed (extra: convert)")
+
+
+class Trained(NamedTuple):
+    """What `edge-deploy train` left, and of what."""
+
+    out: Path
+    data: Path
+    cache: Path
+    said: str
+    """On stdout."""
+
+
+@pytest.fixture(scope="session")
+def trained(tensorflow: None, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A fine-tuned EfficientNet-Lite0 with the package's weights."""
+    from click.testing import CliRunner
+
+    from deploy.commands.train import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    out, cache = folder / "out", folder / "cache"
+    options = ["--mode", "finetune", "--blocks", 2, "--epochs", 8, "--finetune-epochs", 3, "--learning-rate", 3e-3]
+    place = [class_folders, "--backbone", "efficientnet_lite0", "--out", out, "--cache", cache]
+    done = CliRunner().invoke(train, [str(argument) for argument in (*place, *options)])
+    assert done.exit_code == 0, done.output
+    return Trained(out, class_folders, cache, done.stdout)

@@ -13,7 +13,7 @@ from deploy.commands import as_json, reported
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deploy.datasets import Dataset
+    from deploy.datasets import Dataset, Report
 
 _MOST_NAMED = 10
 
@@ -100,11 +100,15 @@ def summary(dataset: Dataset) -> str:
     )
     lines += _listed("the same file in several classes", [", ".join(paths) for paths in report.conflicts])
     lines += _listed("duplicates in several parts", [", ".join(paths) for paths in report.across_parts])
-    traits = [f"{count} {_TRAIT_WORDS[trait]}" for trait, count in report.traits.items() if count]
-    lines += [f"used as they are: {', '.join(traits)}"] if traits else []
+    lines += [f"used as they are: {traits(report)}"] if traits(report) else []
     lines += _listed("left out", report.skipped)
     lines += _listed("not in the split, as they came later", report.unlisted)
     return "\n".join(lines)
+
+
+def traits(report: Report) -> str:
+    """How many pictures are of an unusual kind, such as "3 grey, 1 CMYK"; empty when none is."""
+    return ", ".join(f"{count} {_TRAIT_WORDS[trait]}" for trait, count in report.traits.items() if count)
 
 
 _TRAIT_WORDS = {"tiny": "smaller than 32 px", "grey": "grey", "cmyk": "CMYK", "rotated": "rotated by EXIF"}

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import click
 
 from deploy.commands import as_json, reported, say
+from deploy.commands.split import traits
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from deploy.datasets import Report
     from deploy.fitting import Epoch
     from deploy.training_report import Metrics
 
@@ -102,18 +104,18 @@ def train(
     Writes model.keras, labels.txt, split.csv, history.csv, metrics.json and pictures of both into --out. Ctrl-C
     keeps the best so far; the same command goes on from there.
     """
-    from deploy import train as training
-
-    settings = training.Settings(
-        data=_folders(data, (train_folder, validation_folder, test_folder)),
-        shares=_shares(shares),
-        augment=kinds(augment),
-        **options,
-    )
     try:
+        from deploy import train as training
+
+        settings = training.Settings(
+            data=_folders(data, (train_folder, validation_folder, test_folder)),
+            shares=_shares(shares),
+            augment=kinds(augment),
+            **options,
+        )
         metrics = training.train(settings, out, cache, Bars())
     except KeyboardInterrupt:
-        click.echo("Interrupted before there was a model; what was computed is kept: run it again to go on.", err=True)
+        click.echo("Interrupted: what was computed is kept, run it again to go on.", err=True)
         sys.exit(_INTERRUPTED)
     click.echo(as_json(metrics) if json else _summary(metrics, out))
     if metrics.interrupted:
@@ -173,6 +175,24 @@ class Bars:
             yield tell
 
 
+def _found(report: Report) -> list[str]:
+    """What is worth knowing of the pictures, in a line or two; metrics.json has it all."""
+    alike = report.exact_duplicates + report.near_duplicates
+    kept = f"{alike} duplicates ({report.near_duplicates} of them near)" if alike else ""
+    found = [
+        kept,
+        traits(report),
+        f"{len(report.conflicts)} files in several classes" if report.conflicts else "",
+        f"{len(report.skipped)} left out" if report.skipped else "",
+        f"{len(report.unlisted)} not in the split" if report.unlisted else "",
+    ]
+    lines = [f"  found        {', '.join(filter(None, found))}; named in metrics.json"] if any(found) else []
+    if report.across_parts:
+        groups = len(report.across_parts)
+        lines.append(f"  beware       {groups} groups of duplicates lie in several parts: the accuracies are too good")
+    return lines
+
+
 def _summary(metrics: Metrics, out: Path) -> str:
     low, high = metrics.test_interval95
     counts = metrics.pictures
@@ -182,6 +202,7 @@ def _summary(metrics: Metrics, out: Path) -> str:
             f"at most {metrics.peak_memory_bytes / 1e6:.0f} MB of memory",
             f"  weights      {metrics.weights}",
             f"  pictures     {counts['train']} training, {counts['validation']} validation, {counts['test']} test",
+            *_found(metrics.data),
             f"  validation   {metrics.validation_accuracy:.2%}"
             + (f" (head alone {metrics.head_validation_accuracy:.2%})" if metrics.settings["mode"] != "head" else ""),
             f"  test         {metrics.test_accuracy:.2%} (95 %: {low:.2%} to {high:.2%})",
