@@ -22,7 +22,7 @@ from edge.bundle import Contract, Provenance
 from edge.errors import ConfigError, LabelError, ModelError
 from edge.tensors import InputSpec, Interpolation
 
-GOLDEN_SEEDS = 512
+GOLDEN_SEEDS = 256
 SPLIT_FILE = "split.csv"
 _FEW_PICTURES = 100
 _MOST_STD_ERROR = 1e-5  # relative; the scale is a float32
@@ -54,7 +54,7 @@ class Calibration(msgspec.Struct, frozen=True):
     pictures: tuple[Path, ...]
     origin: str
     """Which these are, in words."""
-    rounding_images: int = 64
+    rounding_images: int = 32
     """How many of them the convolutions are rounded on: the longest step, and more gain nothing that can be measured
     in accuracy (README.md)."""
 
@@ -197,9 +197,9 @@ def to_file(
 ) -> Converted:
     """Convert a Keras classifier to a .tflite file with its metadata.
 
-    Pixels enter an integer model as they are. Where the normalization differs by channel, one scale cannot say it, and
-    it goes into the graph; else it becomes the input's scale and zero point, which is an integer: of a mean of
-    127.5 half a pixel level is lost.
+    Pixels enter an integer model as they are: the normalization becomes the input's scale and zero point. That is an
+    integer, so of a mean of 127.5 half a pixel level is lost. A normalization that differs by channel goes into the
+    graph, by every recipe: one scale cannot say it, and MediaPipe does not know it.
 
     Args:
         path: of the file to write.
@@ -220,7 +220,7 @@ def to_file(
 
     labels = labels_text(card.labels)
     spec = card.input
-    by_channel = row.calibrated and max(len(spec.mean), len(spec.std)) > 1
+    by_channel = max(len(spec.mean), len(spec.std)) > 1
     flat = for_inference(model, spec if by_channel else None)
     if by_channel:
         spec = msgspec.structs.replace(spec, mean=(0.0,), std=(1.0,))
@@ -236,8 +236,8 @@ def to_file(
         description=f"Image classifier, {naming.classes}, {row.words} ({row.name}).",
         author=f"edge-runner; weights: {card.weights}",
         licence=card.licence,
-        mean=spec.mean,
-        std=spec.std,
+        mean=spec.mean[0],
+        std=spec.std[0],
         labels_file=bundles.LABELS_FILE,
     )
     content = metadata.pack(quantize.to_tflite(flat, row, pictures, spec), described, labels)

@@ -69,7 +69,8 @@ def for_inference(model: Any, spec: Optional[InputSpec] = None) -> Any:
     picture = keras.Input(given.shape[1:], batch_size=1, name="image")
     tensor = picture
     if spec is not None:
-        scale, offset = [1 / std for std in spec.std], [-mean / std for mean, std in zip(spec.mean, spec.std)]
+        scale = [1 / std for std in (spec.std * 3)[:3]]  # one value is for all three
+        offset = [-mean * factor for mean, factor in zip((spec.mean * 3)[:3], scale)]
         tensor = keras.layers.Rescaling(scale, offset, name="normalization")(picture)
     flat = keras.Model(picture, run(model, tensor), name=model.name)
     for layer, copy in twins.values():

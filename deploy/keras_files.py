@@ -133,6 +133,7 @@ def load(path: Path, backbone_name: Optional[str] = None, labels: Optional[Path]
         raise ModelError(f"{path} is a {card.backbone}, and --backbone says {row.name}: leave --backbone away.")
     names = label_files.read(labels) if labels else None
     model = _load(path)
+    classes = _classes(model, str(path))
     if card is None and row is not None:
         _check_architecture(model, row, path)
         card = Card(
@@ -145,7 +146,7 @@ def load(path: Path, backbone_name: Optional[str] = None, labels: Optional[Path]
         )
     assert card is not None
     if names is not None:
-        fitting, offset = label_files.fit(names, _classes(model, str(path)), None, str(labels))
+        fitting, offset = label_files.fit(names, classes, None, str(labels))
         card = msgspec.structs.replace(card, labels=fitting, background_offset=offset)
     _check(model, card, str(path))
     return model, card
@@ -207,7 +208,7 @@ def _check_architecture(model: Any, row: Backbone, path: Path) -> None:
     given, expected = kernels(model), kernels(row.build(row))
     if given != expected:
         raise ModelError(
-            f"{path} is not a {row.name}: it has {sum(given.values())} kernels of convolutions, of which "
-            f"{sum((given & expected).values())} are as large as the {sum(expected.values())} expected; give the "
-            "--backbone that it was made of."
+            f"{path} is not a {row.name}: {sum((given & expected).values())} of the {sum(expected.values())} kernels "
+            f"of its convolutions are there, and {sum((given - expected).values())} others; give the --backbone that "
+            "it was made of."
         )

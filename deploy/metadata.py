@@ -41,9 +41,9 @@ class Metadata(msgspec.Struct, frozen=True):
     description: str
     author: str
     licence: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    """value = (pixel - mean) / std, one number or one for each of R, G, B."""
+    mean: float
+    std: float
+    """value = (pixel - mean) / std, the same for R, G and B: MediaPipe takes no other."""
     labels_file: str
     """Name of the label file inside the archive."""
 
@@ -197,10 +197,9 @@ def _units(builder: flatbuffers.Builder, metadata: Metadata) -> int:
     return _vector(builder, [int(builder.EndObject())])
 
 
-def _floats(builder: flatbuffers.Builder, values: Sequence[float]) -> int:
-    builder.StartVector(4, len(values), 4)
-    for value in reversed(values):
-        builder.PrependFloat32(value)
+def _floats(builder: flatbuffers.Builder, value: float) -> int:
+    builder.StartVector(4, 1, 4)
+    builder.PrependFloat32(value)
     return int(builder.EndVector())
 
 

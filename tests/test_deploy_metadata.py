@@ -19,7 +19,7 @@ pytest.importorskip("flatbuffers", reason="flatbuffers comes with ai-edge-litert
 from deploy import metadata
 
 LABELS = "red\ngrün\nblue\n"
-ABOUT = metadata.Metadata("colours", "tells colours apart", "the tests", "Apache-2.0", (127.0,), (128.0,), "labels.txt")
+ABOUT = metadata.Metadata("colours", "tells colours apart", "the tests", "Apache-2.0", 127.0, 128.0, "labels.txt")
 NAMES = [path.stem for path in sorted((ROOT / "tests" / "fixtures" / "models").glob("*.tflite"))]
 
 
