@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from statistics import fmean
-from typing import Any, Literal, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, get_args
 
 import msgspec
-import numpy as np
 
-from deploy import datasets, files, heads, inspect, keras_files, latency, train, training_report, weights
+from deploy import apart, bundles, comparison_report, convert, files, inspect, train, training_settings, weights
+from deploy import comparison_steps as steps
+from deploy import training_report as reports
 from deploy.backbones import backbone
-from deploy.bundles import MODEL_FILE as MODEL_TFLITE
+from deploy.comparison import Comparison, Kind, Line, Trial
 from deploy.folders import class_pictures
-from deploy.keras_files import Card
-from deploy.train import MODEL_FILE, SPLIT_FILE, Progress, Settings
-from edge import images
-from edge.errors import ConfigError, ModelError
+from deploy.train import MODEL_FILE, Progress, Settings
+from edge.errors import ConfigError, EdgeError
 from edge.runtimes import default_threads
-from edge.stats import Summary
-from edge.tensors import Preprocessor
 
-FORMS = ("keras", "float32", "int8")
-"""The three files of each model: .keras, float .tflite, int8 .tflite."""
 _RECIPES = {"float32": "float32", "int8": "static_wi8_ai8"}
-_BATCH = 32
 _UNTRAINED_CALIBRATION = 20  # random weights have no accuracy to lose
 
-Kind = Literal["head", "finetune", "random"]
+_Made = TypeVar("_Made")
 
 
 class Entry(NamedTuple):
@@ -49,207 +42,194 @@ class Request(msgspec.Struct, frozen=True):
 
     entries: tuple[Entry, ...]
     settings: Settings
-    """For all of them; backbone, mode, weights and seed are each entry's own."""
+    """For all of them; backbone, mode and weights are each entry's own."""
     weights: dict[str, str]
     """Files of pretrained weights by backbone."""
     seeds: int
-    """Each model is trained on so many seeded splits; the table has the means of their accuracies."""
+    """Each model is trained on so many seeded splits, from `settings.seed` on; the table has the means of their
+    accuracies, and all else of the first."""
     out: Path
     cache: Optional[Path] = None
     calibration_images: int = 200
 
 
-class Trial(msgspec.Struct, frozen=True):
-    """One training and what came of it. Accuracies are shares of the test pictures in [0, 1]."""
+class _Asked(msgspec.Struct, frozen=True):
+    """What decides the results in one folder."""
 
-    seed: int
-    images: int
-    top1: dict[str, float]
-    """By form."""
+    settings: Settings
+    calibration_images: int
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One model of the table."""
-
-    name: str
-    backbone: str
-    kind: Kind
-    weights: str
-    parameters: int
-    """Numbers in the float .tflite, BatchNormalization folded away."""
-    macs: int
-    """Multiply-accumulate operations for one picture."""
-    bytes: dict[str, int]
-    """Size of each form's file."""
-    trials: tuple[Trial, ...]
-    """Empty for random weights."""
-    training_seconds: Optional[float]
-    """Of the first seed, with what it computed of the features."""
-    peak_memory_bytes: Optional[int]
-    """Of that training's process."""
-    latency_ms: dict[str, Summary] = {}
-    """By form."""
-
-    def top1(self, form: str) -> Optional[float]:
-        """Mean over the trials."""
-        return fmean(trial.top1[form] for trial in self.trials) if self.trials else None
-
-
-class Comparison(msgspec.Struct, frozen=True):
-    """The whole table and how it came about."""
-
-    data: str
-    classes: tuple[str, ...]
-    settings: dict[str, Any]
-    seeds: int
-    threads: int
-    machine: str
-    date: str
-    lines: tuple[Line, ...]
-
-
-def entry(text: str) -> Entry:
-    """What `NAME`, `NAME:finetune` or `NAME:random` asks for.
+def entry(text: str, kind: Kind) -> Entry:
+    """What `NAME`, `NAME:head`, `NAME:finetune` or `NAME:random` asks for; `kind` goes with a name alone.
 
     Raises:
         ConfigError: it is none of these.
     """
-    name, colon, kind = text.partition(":")
-    if colon and kind not in ("head", "finetune", "random"):
-        raise ConfigError(f"{text} asks for {kind!r}: expected a backbone's name alone, or with :finetune or :random.")
-    return Entry(backbone(name).name, kind or "head")  # type: ignore[arg-type]  # checked above
+    name, colon, told = text.strip().partition(":")
+    kinds: dict[str, Kind] = {known: known for known in get_args(Kind)}
+    if colon and told not in kinds:
+        raise ConfigError(f"{text} asks for {told!r}: expected a backbone's name alone, or with :{', :'.join(kinds)}.")
+    return Entry(backbone(name).name, kinds[told] if colon else kind)
 
 
 def compare(request: Request, progress: Progress) -> Comparison:
     """Do all that is not done yet, then measure the latencies and write the result.
 
-    Raises:
-        ConfigError: the request cannot be carried out.
-        ModelError: a step failed; it said why.
-    """
-    from deploy import comparison_report
+    Each training, conversion and measurement has a process of its own.
 
-    lines = []
+    Args:
+        request: what to compare.
+        progress: is told how far it is; is pickled for the other processes.
+
+    Raises:
+        EdgeError: the request cannot be carried out, or a step failed, and the sentence begins with the model.
+        KeyboardInterrupt: it was interrupted; what is finished is kept.
+    """
+    _check(request)
+    classes = tuple(class_pictures(Path(request.settings.data[0])))
+    lines, histories = [], {}
     for place, asked in enumerate(request.entries, start=1):
         progress.step(f"{asked.name}, {place} of {len(request.entries)}")
         if asked.kind == "random":
-            lines.append(_untrained(request, asked, progress))
+            lines.append(_untrained(request, asked, classes, progress))
         else:
-            trials = tuple(_trial(request, asked, seed, progress) for seed in range(request.seeds))
+            first = request.settings.seed
+            trials = tuple(_trial(request, asked, first + more, progress) for more in range(request.seeds))
             lines.append(_line(request, asked, trials))
+            histories[asked.name] = reports.read_history(_folder(request, asked) / "training")
     progress.step("measuring latency")
-    measured = _latencies(request, progress)
-    lines = [
-        msgspec.structs.replace(line, latency_ms={form: measured[f"{line.name} {form}"] for form in FORMS})
-        for line in lines
-    ]
+    measured = apart.run(steps.latencies, {asked.name: _files(request, asked) for asked in request.entries}, progress)
     result = Comparison(
         data=Path(request.settings.data[0]).resolve().name,
-        classes=tuple(class_pictures(Path(request.settings.data[0]))),
-        settings=msgspec.to_builtins(request.settings),
+        classes=classes,
+        settings=_common(request.settings),
+        calibration_images=request.calibration_images,
         seeds=request.seeds,
         threads=default_threads(),
         machine=comparison_report.machine(),
+        versions=comparison_report.versions(),
         date=comparison_report.today(),
-        lines=tuple(lines),
+        lines=tuple(msgspec.structs.replace(line, latency_ms=measured[line.name]) for line in lines),
     )
-    trained = [asked for asked in request.entries if asked.kind != "random"]
-    histories = {asked.name: training_report.read_history(_folder(request, asked) / "training") for asked in trained}
     comparison_report.write(request.out, result, histories)
     return result
 
 
-def _folder(request: Request, asked: Entry, seed: int = 0) -> Path:
-    return request.out / asked.name.replace(":", "-") / f"seed{seed}"
+def _check(request: Request) -> None:
+    """Refuse what can be known to fail before hours of work are done."""
+    training_settings.check(request.settings)
+    twice = [name for name, count in Counter(asked.name for asked in request.entries).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{twice[0]} was given twice: expected each backbone once, or once of each kind.")
+    trained = [asked.backbone for asked in request.entries if asked.kind != "random"]
+    for name, given in request.weights.items():
+        if name not in trained:
+            raise ConfigError(f"--weights {name}={given} was given, and --backbones trains no {name}.")
+        if not Path(given).is_file():
+            raise ConfigError(f"--weights {name}={given} was given: expected a file; or compare {name}:random.")
 
 
-def _settings(request: Request, asked: Entry, seed: int) -> Settings:
-    return msgspec.structs.replace(
+def _common(settings: Settings) -> dict[str, Any]:
+    """Those of the settings that all trainings share."""
+    own = ("backbone", "mode", "weights", "seed")
+    return {name: value for name, value in msgspec.to_builtins(settings).items() if name not in own}
+
+
+def _folder(request: Request, asked: Entry, seed: Optional[int] = None) -> Path:
+    """Of one seed's results, of the first when none is told."""
+    return request.out / asked.name.replace(":", "-") / f"seed{request.settings.seed if seed is None else seed}"
+
+
+def _of_model(asked: Entry, function: Callable[..., _Made], *arguments: Any) -> _Made:
+    """Call a function in a process of its own; its errors begin with the model's name."""
+    try:
+        return apart.run(function, *arguments)
+    except EdgeError as error:
+        raise type(error)(f"{asked.name}: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{asked.name}: {error}.") from None
+
+
+def _claim(request: Request, asked: Entry, seed: int) -> tuple[Path, _Asked]:
+    """The folder of one model and seed; what is in it was asked for with the same settings."""
+    settings = msgspec.structs.replace(
         request.settings,
         backbone=asked.backbone,
         mode="finetune" if asked.kind == "finetune" else "head",
-        weights=request.weights.get(asked.backbone),
+        weights=weights.RANDOM if asked.kind == "random" else request.weights.get(asked.backbone),
         seed=seed,
     )
+    calibration_images = request.calibration_images
+    if asked.kind == "random":
+        calibration_images = min(calibration_images, _UNTRAINED_CALIBRATION)
+    wanted, folder = _Asked(settings, calibration_images), _folder(request, asked, seed)
+    path, content = folder / "asked.json", msgspec.json.format(msgspec.json.encode(wanted))
+    if path.exists() and path.read_bytes() != content:
+        raise ConfigError(
+            f"{folder} was made with other settings (see {path}): repeat them, give another --out, or delete it."
+        )
+    files.write(path, content)
+    return folder, wanted
 
 
 def _trial(request: Request, asked: Entry, seed: int, progress: Progress) -> Trial:
     """Train, convert and verify with one seed, as far as that is not done."""
-    folder = _folder(request, asked, seed)
+    progress.step(f"{asked.name}, seed {seed}")
+    folder, wanted = _claim(request, asked, seed)
     training, done = folder / "training", folder / "trial.json"
-    _train(_settings(request, asked, seed), training, request.cache)
-    if done.exists():
-        return msgspec.json.decode(done.read_bytes(), type=Trial)
-    _convert(request, folder)
-    told = _edge_deploy(
-        *("verify", folder / "int8", "--against", folder / "float32", "--split", training / SPLIT_FILE),
-        *("--data", request.settings.data[0], "--max-drop", 100, "--json"),
-    )
-    verified = msgspec.json.decode(told)["comparison"]
-    progress.step("accuracy of the .keras file")
-    top1 = {"keras": _keras_top1(training), "float32": verified["float_top1"], "int8": verified["top1"]}
-    trial = Trial(seed, verified["labelled"], top1)
-    files.write(done, msgspec.json.format(msgspec.json.encode(trial)))
-    return trial
+    if not reports.is_finished(training):
+        metrics = _of_model(asked, train.train, wanted.settings, training, request.cache, progress)
+        if metrics.interrupted:
+            raise KeyboardInterrupt
+    paths = _converted(asked, folder, wanted, progress)
+    if not _is_newer(done, paths):
+        trial = _of_model(asked, steps.accuracies, seed, folder, Path(wanted.settings.data[0]), progress)
+        files.write(done, msgspec.json.format(msgspec.json.encode(trial)))
+    return msgspec.json.decode(done.read_bytes(), type=Trial)
 
 
-def _train(settings: Settings, folder: Path, cache: Optional[Path]) -> None:
-    """Train in a process of its own, whose memory is measured; a finished training of these settings is enough."""
-    if training_report.is_finished(folder):
-        if training_report.read(folder).settings != msgspec.json.decode(msgspec.json.encode(settings)):
-            raise ConfigError(f"{folder} holds a training with other settings: give another --out, or delete it.")
-        return
-    place = ("--cache", cache) if cache else ()
-    _edge_deploy("train", *train.arguments(settings), "--out", folder, *place)
-
-
-def _convert(request: Request, folder: Path, images: Optional[int] = None) -> None:
+def _converted(asked: Entry, folder: Path, wanted: _Asked, progress: Progress) -> list[Path]:
+    """Convert the .keras file to both bundles; gives what their contracts are written beside."""
     model = folder / "training" / MODEL_FILE
-    pictures = Path(request.settings.data[0])
-    _edge_deploy("convert", model, "--recipe", _RECIPES["float32"], "--out", folder / "float32")
-    _edge_deploy(
-        *("convert", model, "--recipe", _RECIPES["int8"], "--out", folder / "int8"),
-        *("--calibrate", pictures, "--calibration-images", images or request.calibration_images),
-    )
+    paths = []
+    for form, recipe in _RECIPES.items():
+        request = convert.Request(
+            model=model,
+            out=folder / form,
+            recipe=recipe,
+            calibrate=Path(wanted.settings.data[0]),
+            calibration_images=wanted.calibration_images,
+        )
+        paths.append(request.out / bundles.MODEL_FILE)
+        if not _is_newer(paths[-1], [model]):
+            _of_model(asked, steps.to_bundle, request, progress)
+    return paths
 
 
-def _edge_deploy(*arguments: object) -> str:
-    """Run a command of its own, so that its memory is its own; what it says on stderr is seen.
-
-    Raises:
-        ModelError: it failed.
-    """
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.cli", *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=False
-    )
-    if done.returncode:
-        raise ModelError(f"`edge-deploy {' '.join(map(str, arguments))}` failed: see above; what is done is kept.")
-    return done.stdout
+def _is_newer(path: Path, sources: Iterable[Path]) -> bool:
+    return path.exists() and all(path.stat().st_mtime_ns >= source.stat().st_mtime_ns for source in sources)
 
 
 def _line(request: Request, asked: Entry, trials: tuple[Trial, ...]) -> Line:
-    metrics = training_report.read(_folder(request, asked) / "training")
-    line = _measured(request, asked, metrics.weights)
+    metrics = reports.read(_folder(request, asked) / "training")
     return msgspec.structs.replace(
-        line, trials=trials, training_seconds=metrics.seconds["all"], peak_memory_bytes=metrics.peak_memory_bytes
+        _measured(request, asked, metrics.weights),
+        trials=trials,
+        training_seconds=metrics.seconds["all"],
+        features_seconds=metrics.seconds.get("features"),
+        peak_memory_bytes=metrics.peak_memory_bytes,
     )
 
 
-def _untrained(request: Request, asked: Entry, progress: Progress) -> Line:
+def _untrained(request: Request, asked: Entry, classes: tuple[str, ...], progress: Progress) -> Line:
     """Structure, sizes and latency of a backbone whose weights are not at hand."""
-    folder = _folder(request, asked)
-    training = folder / "training"
-    row = backbone(asked.backbone)
-    if not (folder / "int8" / "model.yaml").exists():
-        classes = tuple(class_pictures(Path(request.settings.data[0])))
-        progress.step(f"building {row.name} with random weights")
-        train.require_tensorflow()
-        classifier, found = weights.pretrained(row, weights.RANDOM)
-        head = heads.Head(request.settings.hidden, request.settings.dropout)
-        model = heads.with_head(classifier, head, len(classes), request.settings.seed)
-        card = Card(row.name, row.float_input(), classes, found.origin, found.licence)
-        keras_files.save(training / MODEL_FILE, model, card)
-        _convert(request, folder, _UNTRAINED_CALIBRATION)
+    folder, wanted = _claim(request, asked, request.settings.seed)
+    model = folder / "training" / MODEL_FILE
+    if not model.exists():
+        progress.step(f"building {asked.backbone} with random weights")
+        _of_model(asked, steps.save_untrained, model, wanted.settings, classes)
+    _converted(asked, folder, wanted, progress)
     return _measured(request, asked, weights.RANDOM)
 
 
@@ -262,10 +242,11 @@ def _measured(request: Request, asked: Entry, origin: str) -> Line:
         kind=asked.kind,
         weights=origin,
         parameters=facts.parameters,
-        macs=facts.total.macs,
+        macs=facts.macs,
         bytes={form: path.stat().st_size for form, path in paths.items()},
         trials=(),
         training_seconds=None,
+        features_seconds=None,
         peak_memory_bytes=None,
     )
 
@@ -275,35 +256,5 @@ def _files(request: Request, asked: Entry) -> dict[str, Path]:
     folder = _folder(request, asked)
     return {
         "keras": folder / "training" / MODEL_FILE,
-        "float32": folder / "float32" / MODEL_TFLITE,
-        "int8": folder / "int8" / MODEL_TFLITE,
+        **{form: folder / form / bundles.MODEL_FILE for form in _RECIPES},
     }
-
-
-def _keras_top1(training: Path) -> float:
-    """Share of the test pictures that the .keras file itself gets right, in Keras."""
-    train.require_tensorflow()
-    model, card = keras_files.load(training / MODEL_FILE)
-    settings = training_report.read(training).settings
-    pictures = datasets.read_split(training / SPLIT_FILE, Path(settings["data"][0])).part("test")
-    preprocessor = Preprocessor(card.input)
-    right = 0
-    for start in range(0, len(pictures), _BATCH):
-        batch = pictures[start : start + _BATCH]
-        tensor = np.empty((len(batch), card.input.height_px, card.input.width_px, 3), np.float32)
-        for place, picture in enumerate(batch):
-            preprocessor.fill(images.read_rgb(picture.path), tensor[place])
-        answers = np.asarray(model.predict_on_batch(tensor)).argmax(axis=1)
-        right += int((answers == [picture.class_id for picture in batch]).sum())
-    return right / len(pictures)
-
-
-def _latencies(request: Request, progress: Progress) -> dict[str, Summary]:
-    train.require_tensorflow()
-    steps = {}
-    for asked in request.entries:
-        for form, path in _files(request, asked).items():
-            step = latency.keras_step if form == "keras" else latency.tflite_step
-            steps[f"{asked.name} {form}"] = step(path)
-    with progress.pictures(latency.ROUNDS + latency.WARM_UP_ROUNDS) as done:
-        return latency.measure(steps, progress=done)

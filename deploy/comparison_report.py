@@ -1,27 +1,30 @@
-"""The table of a comparison: Markdown, CSV, JSON, and pictures of accuracy, latency, sizes and training."""
+"""What a comparison leaves to read: tables in Markdown and CSV, the whole as JSON, and pictures."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import datetime
+import importlib.metadata
 import io
 import os
+import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
 
 import msgspec
 
-from deploy import files, training_report
-from deploy.compare import FORMS, Comparison, Line
-from edge.stats import wilson
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from deploy import comparison_pictures, files, training_report
+from deploy.comparison import FORMS, TITLES, Comparison, Line, interval, most_half_width
+from deploy.fitting import Epoch
+from deploy.latency import ROUNDS, WARM_UP_ROUNDS
+from edge.errors import ConfigError
+from edge.runtimes import in_words
 
 RESULT_FILE = "comparison.json"
 NO_WEIGHTS = "no weights here"
-_TITLES = {"keras": ".keras", "float32": "float .tflite", "int8": "int8 .tflite"}
-_MARKERS = {"keras": "s", "float32": "o", "int8": "^"}
+_PACKAGES = ("tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert", "tflite-runtime")
 
 Cell = Callable[[Line], Any]
 
@@ -50,23 +53,36 @@ COLUMNS: dict[str, Cell] = {
     "seeds": lambda line: len(line.trials) or None,
     **{f"{form}_{name}_ms": _latency(form, name) for form in FORMS for name in ("mean", "p50", "p90")},
     "training_seconds": lambda line: line.training_seconds,
+    "features_seconds": lambda line: line.features_seconds,
     "peak_memory_bytes": lambda line: line.peak_memory_bytes,
 }
 
 
-def write(folder: Path, result: Comparison, histories: dict[str, Any]) -> None:
-    """Write table.md, table.csv, comparison.json and the pictures.
+def write(folder: Path, result: Comparison, histories: Mapping[str, Sequence[Epoch]]) -> None:
+    """Write table.md, table.csv, the pictures, and comparison.json last.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
     files.write(folder / "table.md", markdown(result))
     files.write(folder / "table.csv", table(result))
-    files.write(folder / "accuracy_latency.png", training_report.png(accuracy_latency(result)))
-    files.write(folder / "sizes.png", training_report.png(sizes(result)))
-    if histories:
-        files.write(folder / "curves.png", training_report.png(training_report.curves(histories)))
+    for name, figure in comparison_pictures.pictures(result, histories).items():
+        files.write(folder / name, training_report.png(figure))
     files.write(folder / RESULT_FILE, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
+
+
+def read(path: Path) -> Comparison:
+    """A comparison.json.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Comparison)
+    except OSError as error:
+        raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not what a comparison writes ({error}).") from None
 
 
 def table(result: Comparison) -> str:
@@ -79,119 +95,114 @@ def table(result: Comparison) -> str:
 
 
 def markdown(result: Comparison) -> str:
-    """Two tables for a person: what each model is and how accurate, and how long it takes."""
-    titles = [_TITLES[form] for form in FORMS]
-    sized, right = [f"{title}, MB" for title in titles], [f"{title}, top-1" for title in titles]
-    what = [["model", "parameters", "MACs", *sized, *right, "training, s", "peak, MB"]]
-    times = [["latency, ms: mean (p50 / p90)", *titles]]
-    for line in result.lines:
-        what.append(
-            [
-                f"`{line.name}`",
-                f"{line.parameters / 1e6:.2f} M",
-                f"{line.macs / 1e6:.0f} M",
-                *(f"{line.bytes[form] / 1e6:.2f}" for form in FORMS),
-                *(_share(line, form) for form in FORMS),
-                "-" if line.training_seconds is None else f"{line.training_seconds:.0f}",
-                "-" if line.peak_memory_bytes is None else f"{line.peak_memory_bytes / 1e6:.0f}",
-            ]
-        )
-        times.append([f"`{line.name}`", *(_times(line, form) for form in FORMS)])
-    images = max((trial.images for line in result.lines for trial in line.trials), default=0)
-    each = f"means of {result.seeds} seeded splits, " if result.seeds > 1 else ""
-    interval = _widest(result)
-    return (
-        f"{result.data}: {len(result.classes)} classes; {each}{images} test pictures in each{interval}. "
-        f"{result.machine}, {result.threads} threads, {result.date}.\n\n{_grid(what)}\n\n{_grid(times)}\n"
-    )
+    """Tables for a person, each with how its numbers came about: accuracy, sizes, latency."""
+    titles = [TITLES[form] for form in FORMS]
+    used = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    trained = [line for line in result.lines if line.trials]
+    parts = [
+        f"`{result.data}`, {len(result.classes)} classes. {result.machine}; {used}; {result.date}.",
+        _grid(["test top-1", *titles], [[*(_share(line, form) for form in FORMS)] for line in result.lines], result),
+    ]
+    if trained:
+        parts.append(_of_accuracy(result))
+    sized = [f"{title}, MB" for title in titles]
+    parts += [
+        _grid(["model", "parameters", "MACs", *sized, "training, s", "peak memory, MB"], _sizes(result), result),
+        "Parameters are those of the float .tflite, BatchNormalization folded away; MACs are those of one picture."
+        + (_of_training(result) if trained else ""),
+        _grid(["latency, ms", *titles], [[*(_times(line, form) for form in FORMS)] for line in result.lines], result),
+        f"Mean of {ROUNDS} runs (p50 / p90) for one picture that is ready to go in, {in_words(result.threads)} each; "
+        f"all files took turns in one process, and {WARM_UP_ROUNDS} runs before did not count. Keras by "
+        "`predict_on_batch`; `predict` takes longer for a single picture, as it makes a data set of it first.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _grid(head: list[str], rows: list[list[str]], result: Comparison) -> str:
+    """A table with the model in front of each row."""
+    body = [[f"`{line.name}`", *row] for line, row in zip(result.lines, rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---", *["--:"] * (len(head) - 1)], *body))
 
 
 def _share(line: Line, form: str) -> str:
+    """An accuracy and how far it can be trusted: its interval, or the range over the seeds."""
     mean = line.top1(form)
     if mean is None:
         return NO_WEIGHTS
     values = [trial.top1[form] for trial in line.trials]
-    spread = f" ({min(values):.1%} to {max(values):.1%})" if len(values) > 1 else ""
-    return f"{mean:.2%}{spread}"
+    low, high = interval(values[0], line.trials[0].images) if len(values) == 1 else (min(values), max(values))
+    return f"{mean:.2%} ({low:.1%} to {high:.1%})"
+
+
+def _of_accuracy(result: Comparison) -> str:
+    trials = [trial for line in result.lines for trial in line.trials]
+    counts = sorted({trial.images for trial in trials})
+    images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    calibrated = f"int8 is calibrated on {result.calibration_images} training pictures at most"
+    points = 100 * most_half_width(trials)
+    if result.seeds == 1:
+        return f"{images} test pictures; in brackets the 95 % interval (Wilson); {calibrated}."
+    return (
+        f"Means of {result.seeds} seeded splits with {images} test pictures each, in brackets the lowest and the "
+        f"highest; the 95 % interval of one of these accuracies is at most ±{points:.1f} points (Wilson); {calibrated}."
+    )
+
+
+def _sizes(result: Comparison) -> list[list[str]]:
+    return [
+        [
+            f"{line.parameters / 1e6:.2f} M",
+            f"{line.macs / 1e6:.0f} M",
+            *(f"{line.bytes[form] / 1e6:.2f}" for form in FORMS),
+            _training(line),
+            NO_WEIGHTS if line.peak_memory_bytes is None else f"{line.peak_memory_bytes / 1e6:.0f}",
+        ]
+        for line in result.lines
+    ]
+
+
+def _training(line: Line) -> str:
+    if line.training_seconds is None:
+        return NO_WEIGHTS
+    return f"{line.training_seconds:.0f} ({line.features_seconds or 0:.0f})"
+
+
+def _of_training(result: Comparison) -> str:
+    first = " of the first split" if result.seeds > 1 else ""
+    return (
+        f" Training is that{first}, from the folder of pictures to the .keras file, in brackets what the features took "
+        "(next to nothing where they were cached); peak memory is that of its process."
+    )
 
 
 def _times(line: Line, form: str) -> str:
     told = line.latency_ms[form]
-    p50, p90 = ("-" if value is None else f"{value:.1f}" for value in (told.p50, told.p90))
-    return f"{told.mean:.1f} ({p50} / {p90})"
+    mean, p50, p90 = (_ms(value) for value in (told.mean, told.p50, told.p90))
+    return f"{mean} ({p50} / {p90})"
 
 
-def _widest(result: Comparison) -> str:
-    """How sure one accuracy of the table is."""
-    trials = [trial for line in result.lines for trial in line.trials]
-    widths = [_half_width(trial.top1["int8"], trial.images) for trial in trials]
-    return f" (95 %: at most ±{max(widths):.1%} each)" if widths else ""
-
-
-def _half_width(share: float, images: int) -> float:
-    low, high = wilson(round(share * images), images) or (0.0, 1.0)
-    return (high - low) / 2
-
-
-def _grid(rows: list[list[str]]) -> str:
-    head, *body = rows
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body))
-
-
-def accuracy_latency(result: Comparison) -> Figure:
-    """Accuracy against latency, a colour for each model and a marker for each form."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axes = figure.subplots()
-    for number, line in enumerate(result.lines):
-        for form in FORMS:
-            share: Optional[float] = line.top1(form)
-            if share is not None:
-                place = (line.latency_ms[form].p50, 100 * share)
-                axes.plot(*place, _MARKERS[form], color=f"C{number % 10}", label=f"{line.name}, {_TITLES[form]}")
-    axes.set_xscale("log")
-    axes.set_xlabel("latency of one picture, median (ms)")
-    axes.set_ylabel("test top-1 (%)")
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize="x-small", loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def sizes(result: Comparison) -> Figure:
-    """Size of each file."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 1.5 + 0.45 * len(result.lines)), layout="constrained")
-    axes = figure.subplots()
-    height = 0.8 / len(FORMS)
-    for place, form in enumerate(FORMS):
-        rows = [number + (place - 1) * height for number in range(len(result.lines))]
-        axes.barh(rows, [line.bytes[form] / 1e6 for line in result.lines], height, label=_TITLES[form])
-    axes.set_yticks(range(len(result.lines)), [line.name for line in result.lines])
-    axes.invert_yaxis()
-    axes.set_xlabel("size (MB)")
-    axes.legend()
-    return figure
+def _ms(value: Optional[float]) -> str:
+    return "-" if value is None else f"{value:.1f}"
 
 
 def machine() -> str:
-    """The processor in words, and how many of them."""
-    import platform
-
+    """The processor in words, and how many of them there are."""
     name = platform.machine()
-    for line in _lines(Path("/proc/cpuinfo")):
-        if line.startswith("model name"):
-            name = line.partition(":")[2].strip()
-            break
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                break
     return f"{name}, {os.cpu_count()} processors"
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text("utf-8", "replace").splitlines()
-    except OSError:
-        return []
+def versions() -> dict[str, str]:
+    """Of the packages that decide accuracy and latency, as far as they are installed."""
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def today() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any, Optional
 
@@ -11,6 +12,7 @@ from deploy.commands import as_json, reported
 from deploy.commands.train import Bars, kinds, settings_options
 from edge.errors import ConfigError
 
+_INTERRUPTED = 130
 _FOLDER = click.Path(path_type=Path)
 
 
@@ -20,7 +22,7 @@ _FOLDER = click.Path(path_type=Path)
     "--backbones",
     required=True,
     metavar="NAMES",
-    help="With commas between; NAME:finetune trains the last blocks too, NAME:random measures size and latency only.",
+    help="With commas between; NAME:finetune trains the last blocks too, NAME:random measures size and speed only.",
 )
 @click.option("--out", metavar="FOLDER", required=True, type=_FOLDER, help="For the results.")
 @click.option("--weights", multiple=True, metavar="NAME=FILE", help="Pretrained weights of one backbone.")
@@ -46,23 +48,20 @@ def compare(
 
     What is finished in --out is not done again, but for the latencies, which are measured together at the end.
     """
-    from deploy import compare as comparing
-    from deploy import comparison_report
-    from deploy.train import Settings
+    try:
+        from deploy import comparison_report
+        from deploy.compare import Request, compare, entry
+        from deploy.train import Settings
 
-    entries = tuple(comparing.entry(name.strip()) for name in backbones.split(","))
-    settings = Settings(backbone=entries[0].backbone, data=(str(data),), augment=kinds(augment), **options)
-    request = comparing.Request(
-        entries=entries,
-        settings=settings,
-        weights=_weights(weights),
-        seeds=seeds,
-        out=out,
-        cache=cache,
-        calibration_images=calibration_images,
-    )
-    result = comparing.compare(request, Bars())
-    click.echo(as_json(result) if json else comparison_report.markdown(result))
+        entries = tuple(entry(text, options["mode"]) for text in backbones.split(","))
+        settings = Settings(backbone=entries[0].backbone, data=(str(data),), augment=kinds(augment), **options)
+        request = Request(entries, settings, _weights(weights), seeds, out, cache, calibration_images)
+        result = compare(request, Bars())
+        text = as_json(result) if json else comparison_report.markdown(result)
+    except KeyboardInterrupt:
+        click.echo("Interrupted: what is finished is kept, run it again to go on.", err=True)
+        sys.exit(_INTERRUPTED)
+    click.echo(text)
 
 
 def _weights(given: tuple[str, ...]) -> dict[str, str]:

@@ -1,0 +1,88 @@
+"""Work in a process of its own: its memory is its own, and so are TensorFlow's settings."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+from multiprocessing.connection import Connection
+from typing import Any, Callable, NoReturn, Optional, TypeVar
+
+from edge.errors import EdgeError, ModelError
+
+_Made = TypeVar("_Made")
+
+
+def run(function: Callable[..., _Made], *arguments: Any) -> _Made:
+    """What a function gives, called in a new process; Ctrl-C interrupts the function there, and then this one.
+
+    Args:
+        function: of a module, so that the other process can import it.
+        arguments: can be pickled, and so can what the function gives.
+
+    Raises:
+        EdgeError, OSError: as the function raised it.
+        ModelError: the process came to a bad end.
+        KeyboardInterrupt: it was interrupted; it has ended.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would begin with what is in memory here
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_work, args=(sender, function, arguments), daemon=True)
+    try:
+        _start(child)
+        sender.close()
+        made, error = receiver.recv()
+    except EOFError:
+        child.join()
+        _refuse(child.exitcode)
+    except KeyboardInterrupt:
+        if child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGINT)  # a terminal sends it to both, `kill` to one
+            child.join()
+        raise
+    child.join()
+    if error is not None:
+        raise error
+    return made  # type: ignore[no-any-return]
+
+
+def _start(child: Any) -> None:
+    """Start a process that finds Ctrl-C held back: while it imports, Python could answer with a traceback only."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        child.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _refuse(code: Optional[int]) -> NoReturn:
+    if not code:  # it was interrupted alone
+        raise KeyboardInterrupt
+    ended = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+    raise ModelError(f"The process that did the work {ended}: expected it to finish; is there enough memory?")
+
+
+def _work(sender: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    interrupted = False
+
+    def interrupt(*_: object) -> NoReturn:
+        nonlocal interrupted
+        interrupted = True
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is cleaned up then is left in peace
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        outcome: tuple[object, object] = function(*arguments), None
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except (EdgeError, OSError) as error:
+        outcome = None, error
+    except BaseException:
+        if interrupted:  # libraries turn it into what they like
+            return
+        raise
+    if not interrupted:
+        sender.send(outcome)
