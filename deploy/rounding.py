@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.inference import in_order
+from edge.errors import ModelError
 
 _STEPS = 127  # int8, symmetric. Source: TensorFlow Lite 8-bit quantization specification
 _DAMPING = 0.01  # of the mean variance, added to each. Source: the paper's code
+_LEAST_DAMPING = 1e-6  # of the largest covariance, where less is not enough
 _MOST_POSITIONS = 14  # along each side of a picture: neighbours tell little new, and the first layer has 112
 
 _MOST_TAPS = 2400  # of one output: the covariance of more takes minutes and gigabytes
@@ -40,6 +42,9 @@ def round_convolutions(model: Any, tensors: Iterable[NDArray[np.float32]]) -> No
     Args:
         model: a functional Keras model without models inside it, for one picture.
         tensors: its inputs for the calibration pictures.
+
+    Raises:
+        ModelError: the model computes numbers that are not finite.
     """
     layers = [layer for layer in model.layers if _is_rounded(layer)]
     for layer, moments in zip(layers, _moments(model, layers, tensors)):
@@ -94,10 +99,7 @@ def round_kernel(kernel: _Array, covariance: _Array) -> _Array:
     taps = kernel.shape[1]
     scale = np.maximum(np.abs(kernel).max(axis=1), np.finfo(np.float32).tiny) / _STEPS
     variance = covariance[:, range(taps), range(taps)].mean(axis=1)
-    damping = np.maximum(variance * _DAMPING, np.finfo(np.float32).tiny)
-    inverse = np.linalg.inv(covariance + damping[:, None, None] * np.eye(taps))
-    # rows of the upper factor tell how a tap's error is best spread over the taps after it
-    spread = np.linalg.cholesky(inverse).transpose(0, 2, 1)
+    spread = _spread(covariance, np.maximum(variance * _DAMPING, np.finfo(np.float32).tiny))
     left, rounded = kernel.copy(), np.empty_like(kernel)
     for tap in range(taps):
         steps = np.clip(np.rint(left[:, tap] / scale), -_STEPS, _STEPS)
@@ -108,6 +110,17 @@ def round_kernel(kernel: _Array, covariance: _Array) -> _Array:
     largest = np.abs(kernel).argmax(axis=1)[:, None, :]
     np.put_along_axis(rounded, largest, np.take_along_axis(kernel, largest, axis=1), axis=1)
     return rounded
+
+
+def _spread(covariance: _Array, damping: _Array) -> _Array:
+    """Upper factors of the inverse, which tell how a tap's error is best spread over the taps after it."""
+    try:
+        inverse = np.linalg.inv(covariance + damping[:, None, None] * np.eye(covariance.shape[-1]))
+        factors: _Array = np.linalg.cholesky(inverse).transpose(0, 2, 1)
+    except np.linalg.LinAlgError:
+        # inputs that hardly vary: what is left of them is the rounding of sums in float32
+        return _spread(covariance, np.maximum(10 * damping, _LEAST_DAMPING * np.abs(covariance).max()))
+    return factors
 
 
 def _moments(model: Any, layers: list[Any], tensors: Iterable[NDArray[np.float32]]) -> Iterator[_Moments]:
@@ -134,6 +147,11 @@ def _moments(model: Any, layers: list[Any], tensors: Iterable[NDArray[np.float32
     for layer_totals in totals:
         count, first, second = (total.astype(np.float64) for total in layer_totals)
         mean = first / count
+        if not np.isfinite(second).all():
+            raise ModelError(
+                f"{model.name} computes numbers that are not finite for the calibration pictures: train it again, with "
+                "a lower learning rate."
+            )
         yield _Moments(mean, second / count - mean[:, :, None] * mean[:, None, :])
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.rounding import round_kernel
+from tests.conftest import ROOT
 
 
 def correlated(seed: int, groups: int, taps: int) -> np.ndarray:
@@ -42,8 +47,51 @@ def test_outputs_are_closer_than_with_the_nearest_step(groups: int, taps: int, o
     assert error(kernel, round_kernel(kernel, covariance), covariance) < 0.5 * error(kernel, nearest, covariance)
 
 
+def test_a_covariance_that_rounding_made_indefinite_is_survived() -> None:
+    kernel = np.random.default_rng(0).normal(size=(2, 9, 3))
+    covariance = correlated(1, 2, 9)
+    covariance[1] = 1e-6 * np.random.default_rng(2).normal(size=(9, 9))
+    covariance[1] += covariance[1].T
+    rounded = round_kernel(kernel, covariance)
+    scale = np.abs(kernel).max(axis=1, keepdims=True) / 127
+    assert np.abs(rounded[0] - kernel[0]).max() < 40 * scale[0].max()
+    np.testing.assert_allclose(rounded / scale, np.rint(rounded / scale), atol=1e-6)
+
+
 def test_dead_inputs_and_dead_outputs_stay_numbers() -> None:
     kernel = np.zeros((2, 9, 1))
     kernel[1] = 1.0
     rounded = round_kernel(kernel, np.zeros((2, 9, 9)))
     np.testing.assert_array_equal(rounded, kernel)
+
+
+ODD = """
+import numpy as np
+from deploy import equalize, rounding
+from deploy.inference import for_inference
+from deploy.quantize import require_tensorflow
+require_tensorflow()
+from tests.fixtures import make_keras
+model = for_inference(make_keras.odd())
+draw = np.random.default_rng(0)
+pictures = [draw.uniform(-1, 1, (1, 31, 29, 3)).astype(np.float32) for _ in range(20)]
+def seen(): return np.concatenate([np.asarray(model(picture, training=False)) for picture in pictures])
+def kernels(): return {layer.name: layer.get_weights()[0] for layer in model.layers if "Conv" in type(layer).__name__}
+before = seen()
+equalize.equalize(model, pictures)
+assert np.abs(seen() - before).max() < 1e-3 * np.abs(before).max(), "equalizing changed the answer"
+was = kernels()
+rounding.round_convolutions(model, pictures)
+now = kernels()
+changed = {name for name in was if np.any(was[name] != now[name])}
+assert changed == {"row", "with_bias", "depthwise", "last"}, changed
+after = seen()
+error = np.sqrt(np.mean((after - before) ** 2)) / before.std()
+assert error < 0.05, error
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+def test_odd_layers_are_left_alone_and_the_answer_stays() -> None:
+    done = subprocess.run([sys.executable, "-c", ODD], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
