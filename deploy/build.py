@@ -11,7 +11,7 @@ import msgspec
 
 from deploy import bundles, convert, datasets, golden, inspect, quantize, verify, weights
 from deploy.backbones import Backbone, backbone
-from deploy.convert import Calibration
+from deploy.calibrations import Calibration
 from deploy.keras_files import Card
 from edge import labels as label_files
 from edge.bundle import Accuracy

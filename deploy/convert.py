@@ -7,25 +7,25 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, cast
 
 import msgspec
 
-from deploy import bundles, datasets, equalize, files, golden, keras_files, quantize, rounding
+from deploy import bundles, calibrations, datasets, equalize, files, golden, keras_files, quantize, rounding
+from deploy.calibrations import Calibration
 from deploy.inference import for_inference
 from deploy.keras_files import Card
 from deploy.quantize import Recipe
 from deploy.verify import Side
-from edge import __version__, loading, tflite_file
+from edge import __version__, tflite_file
 from edge import labels as label_files
 from edge.bundle import Contract, Provenance
-from edge.errors import ConfigError, LabelError, ModelError
-from edge.tensors import InputSpec, Interpolation
+from edge.errors import LabelError, ModelError
+from edge.runtimes import open_runtime
+from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec
 
 GOLDEN_SEEDS = 256
-SPLIT_FILE = "split.csv"
-_FEW_PICTURES = 100
-_MOST_STD_ERROR = 1e-5  # relative; the scale is a float32
+_MOST_SCALE_ERROR = 1e-5  # relative; the scale is a float32
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -46,17 +46,6 @@ class Request(msgspec.Struct, frozen=True):
     """Of the bundle; None: that of its folder."""
     interpolation: Optional[Interpolation] = None
     """None: the card's."""
-
-
-class Calibration(msgspec.Struct, frozen=True):
-    """Pictures on which the ranges of activations are measured."""
-
-    pictures: tuple[Path, ...]
-    origin: str
-    """Which these are, in words."""
-    rounding_images: int = 32
-    """How many of them the convolutions are rounded on: the longest step, and more gain nothing that can be measured
-    in accuracy (README.md)."""
 
 
 class Naming(NamedTuple):
@@ -117,7 +106,9 @@ def convert(request: Request, say: Callable[[str], None], warn: Callable[[str], 
     bundles.check_target(request.out)
     keras_files.read_card(request.model)  # before the pictures are looked for and TensorFlow comes
     warnings: list[str] = []
-    calibration = _calibration(request, row, warnings)
+    calibration = None
+    if row.calibrated:
+        calibration = calibrations.choose(request.model, request.calibrate, request.calibration_images, warnings.append)
     for warning in warnings:
         warn(warning)
     say(f"reading {request.model}")
@@ -150,40 +141,6 @@ def convert(request: Request, say: Callable[[str], None], warn: Callable[[str], 
         warnings=tuple(warnings),
         seconds=round(time.monotonic() - started_s, 1),
     )
-
-
-def _calibration(request: Request, row: Recipe, warnings: list[str]) -> Optional[Calibration]:
-    if not row.calibrated:
-        return None
-    if request.calibrate is None:
-        raise ConfigError(f"The recipe {row.name} needs pictures to calibrate on: give --calibrate FOLDER.")
-    found = _training_part(request.model.parent / SPLIT_FILE, request.calibrate, warnings)
-    pictures, whole = found if found else (datasets.find_pictures(request.calibrate), "pictures")
-    chosen = datasets.calibration_pictures(pictures, request.calibration_images)
-    if len(chosen) == 1:
-        warnings.append(
-            "One picture calibrates: whatever is brighter or busier than it will be clipped, and the accuracy can fall "
-            f"by many points; give {_FEW_PICTURES} or more, and measure with `edge-deploy verify`."
-        )
-    elif len(chosen) < _FEW_PICTURES:
-        warnings.append(
-            f"{len(chosen)} pictures calibrate: the ranges may miss what other pictures have; {_FEW_PICTURES} or more, "
-            "of all classes, are better."
-        )
-    folder = request.calibrate.resolve().name
-    return Calibration(chosen, f"{len(chosen)} of {len(pictures)} {whole} of {folder}, evenly spaced by path")
-
-
-def _training_part(path: Path, folder: Path, warnings: list[str]) -> Optional[tuple[tuple[Path, ...], str]]:
-    """The training pictures by the split beside the model; None when there is none of that folder."""
-    if not path.is_file():
-        return None
-    try:
-        dataset = datasets.read_split(path, folder)
-    except ConfigError as error:
-        warnings.append(f"All of {folder} calibrates, test pictures too, as {path} is of other pictures: {error}")
-        return None
-    return tuple(picture.path for picture in dataset.part("train")), f"training pictures by {path.name}"
 
 
 def to_file(
@@ -242,7 +199,7 @@ def to_file(
     )
     content = metadata.pack(quantize.to_tflite(flat, row, pictures, spec), described, labels)
     files.write(path, content)
-    return Converted(_side(path, spec, bool(card.background_offset)), content, labels)
+    return Converted(_side(path, spec, card.background_offset), content, labels)
 
 
 def labels_text(labels: tuple[str, ...]) -> str:
@@ -261,28 +218,36 @@ def labels_text(labels: tuple[str, ...]) -> str:
     return text
 
 
-def _side(path: Path, spec: InputSpec, background: bool) -> Side:
-    """A .tflite on disk as the device opens it bare, with what the file cannot say."""
-    options = loading.BareOptions(
-        background=background,
-        resize=spec.resize,
-        crop_fraction=spec.crop_fraction,
-        interpolation=spec.interpolation,
-        activation=None if tflite_file.read(path).activation else "logits",
-    )
-    opened, runtime = loading.open_model(str(path), options=options)
+def _side(path: Path, spec: InputSpec, background_offset: int) -> Side:
+    """A .tflite on disk with what its own tensors say of its input and output."""
+    runtime = open_runtime("auto", path)
+    given, made = runtime.input_details[0], runtime.output_details[0]
     runtime.close()
-    assert opened.input is not None
-    assert opened.output is not None
-    given = opened.input
-    if given.scale is None:
-        return Side(path, msgspec.structs.replace(given, mean=spec.mean, std=spec.std), opened.output)
-    if abs(given.mean[0] - spec.mean[0]) > 0.5 or not math.isclose(given.std[0], spec.std[0], rel_tol=_MOST_STD_ERROR):
+    whole = given.dtype != "float32"
+    if whole and not (given.zero_point is not None and abs(given.zero_point - spec.mean[0]) <= 0.5):
         raise ModelError(
-            f"The converted model takes (pixel - {given.mean[0]:g}) / {given.std[0]:g}, and it was to be "
-            f"(pixel - {spec.mean[0]:g}) / {spec.std[0]:g}: give other pictures with --calibrate."
+            f"The input's zero point came out as {given.zero_point}, {spec.mean[0]:g} was needed: a defect."
         )
-    return Side(path, msgspec.structs.replace(given, std=spec.std), opened.output)
+    if whole and not (given.scale and math.isclose(given.scale * spec.std[0], 1, rel_tol=_MOST_SCALE_ERROR)):
+        raise ModelError(f"The input's scale is {given.scale}, 1 / {spec.std[0]:g} was needed: a defect.")
+    return Side(
+        path,
+        msgspec.structs.replace(
+            spec,
+            dtype=cast(DTypeName, given.dtype),
+            mean=(float(given.zero_point or 0),) if whole else spec.mean,
+            scale=given.scale if whole else None,
+            zero_point=given.zero_point if whole else None,
+        ),
+        OutputSpec(
+            classes=max(made.shape),
+            dtype=cast(DTypeName, made.dtype),
+            activation=cast(Optional[Activation], tflite_file.read(path).activation) or "logits",
+            scale=made.scale if whole else None,
+            zero_point=made.zero_point if whole else None,
+            background_offset=background_offset,
+        ),
+    )
 
 
 def contract_of(converted: Converted, name: str, chosen: golden.GoldenChoice, origin: Provenance) -> Contract:
