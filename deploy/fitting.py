@@ -89,7 +89,7 @@ class _State(msgspec.Struct):
 
     def add(self, epoch: Epoch, model: Any) -> None:
         if epoch.better_than(self.best):
-            self.best_weights = [np.array(variable) for variable in model.variables]
+            self.best_weights = [variable.numpy() for variable in model.variables]
             self.best = epoch
         self.history.append(epoch)
 
@@ -120,7 +120,7 @@ def fit(
     """
     _compile(model, recipe, math.ceil(len(train.class_ids) / recipe.batch))
     path = folder / _STATE_FILE
-    state = _State([], best_weights=[np.array(variable) for variable in model.variables])
+    state = _State([], best_weights=[variable.numpy() for variable in model.variables])
     interrupted = False
     try:
         if path.exists():
@@ -216,7 +216,7 @@ def _keep(path: Path, model: Any, state: _State) -> None:
     """Write the state, so that a run that ends at any moment can go on from its last whole epoch."""
     arrays = {f"best_{place}": value for place, value in enumerate(state.best_weights)}
     for prefix, variables in _kept(model):
-        arrays |= {f"{prefix}_{place}": np.array(variable) for place, variable in enumerate(variables)}
+        arrays |= {f"{prefix}_{place}": variable.numpy() for place, variable in enumerate(variables)}
     told = msgspec.json.encode({"history": state.history, "best": state.best})
     content = io.BytesIO()
     np.savez(content, state=np.frombuffer(told, np.uint8), **arrays)
@@ -225,7 +225,7 @@ def _keep(path: Path, model: Any, state: _State) -> None:
 
 def _restore(path: Path, model: Any) -> _State:
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             state = msgspec.json.decode(arrays["state"].tobytes(), type=_State)
             for prefix, variables in _kept(model):
                 for place, variable in enumerate(variables):

@@ -102,7 +102,7 @@ def check(settings: Settings) -> None:
         if not 0 < value < math.inf:
             raise ConfigError(f"{_flag(name)} {value:g} was given: expected a number above 0, such as 0.001.")
     if not 0 <= settings.warmup_epochs < math.inf:
-        raise ConfigError(f"{settings.warmup_epochs:g} epochs of warm-up were given: expected 0 or more.")
+        raise ConfigError(f"--warmup-epochs {settings.warmup_epochs:g} was given: expected a number from 0.")
     if settings.split is not None and len(settings.data) > 1:
         raise ConfigError(f"--split was given beside {', '.join(_PARTS)}: these are a split already, leave it away.")
     divided = settings.split is not None or len(settings.data) > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ hypothesis.settings.load_profile("edge")
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = "efficientnet_lite0_int8"
+KERAS_WITH_NUMPY_2 = "__array__ implementation doesn't accept a copy keyword"
+"""A warning about Keras' own code, given when it saves a model."""
 
 
 DATA = Path(os.environ.get("EDGE_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -132,9 +135,12 @@ def cut_photos(root: Path, photos: dict[str, np.ndarray], count: int, names: tup
 
 @pytest.fixture(scope="session")
 def tensorflow() -> None:
-    """Skips where TensorFlow is not installed."""
+    """TensorFlow in this process, as `edge-deploy` uses it; skips where it is not installed."""
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow is not installed (extra: convert)")
+    from deploy.train import require_tensorflow
+
+    require_tensorflow()
 
 
 class Trained(NamedTuple):
@@ -158,6 +164,8 @@ def trained(tensorflow: None, class_folders: Path, tmp_path_factory: pytest.Temp
     out, cache = folder / "out", folder / "cache"
     options = ["--mode", "finetune", "--blocks", 2, "--epochs", 8, "--finetune-epochs", 3, "--learning-rate", 3e-3]
     place = [class_folders, "--backbone", "efficientnet_lite0", "--out", out, "--cache", cache]
-    done = CliRunner().invoke(train, [str(argument) for argument in (*place, *options)])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", KERAS_WITH_NUMPY_2, DeprecationWarning)
+        done = CliRunner().invoke(train, [str(argument) for argument in (*place, *options)])
     assert done.exit_code == 0, done.output
     return Trained(out, class_folders, cache, done.stdout)

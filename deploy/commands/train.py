@@ -55,6 +55,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--batch", default=32, show_default=True, help="Pictures in a step."),
             click.option("--learning-rate", default=1e-3, show_default=True, help="For the head."),
             click.option("--finetune-learning-rate", default=2e-4, show_default=True, help="For fine-tuning."),
+            click.option("--warmup-epochs", default=1.0, show_default=True, help="Of fine-tuning: its rate rises."),
             click.option("--label-smoothing", default=0.0, show_default=True, help="Share taken from the right class."),
             click.option(
                 "--augment", metavar="KINDS", help="Vary the pictures: flip,crop,colour or some of them. [not]"
