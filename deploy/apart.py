@@ -6,7 +6,9 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from multiprocessing.connection import Connection
+import threading
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, NoReturn, Optional, TypeVar
 
 from edge.errors import EdgeError, ModelError
@@ -50,6 +52,7 @@ def run(function: Callable[..., _Made], *arguments: Any) -> _Made:
 
 def _start(child: Any) -> None:
     """Start a process that finds Ctrl-C held back: while it imports, Python could answer with a traceback only."""
+    resource_tracker.ensure_running()  # else the start begins it, and ends with Ctrl-C let through
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         child.start()
@@ -73,8 +76,10 @@ def _work(sender: Connection, function: Callable[..., object], arguments: tuple[
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is cleaned up then is left in peace
         raise KeyboardInterrupt
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        signal.signal(signal.SIGINT, interrupt)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # a shell may have asked to ignore it
+            signal.signal(signal.SIGINT, interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         outcome: tuple[object, object] = function(*arguments), None
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -86,3 +91,11 @@ def _work(sender: Connection, function: Callable[..., object], arguments: tuple[
         raise
     if not interrupted:
         sender.send(outcome)
+
+
+def _end_with_parent() -> None:
+    """A process whose result nobody waits for any more is not to go on for hours."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

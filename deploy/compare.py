@@ -179,9 +179,7 @@ def _trial(request: Request, asked: Entry, seed: int, progress: Progress) -> Tri
     folder, wanted = _claim(request, asked, seed)
     training, done = folder / "training", folder / "trial.json"
     if not reports.is_finished(training):
-        metrics = _of_model(asked, train.train, wanted.settings, training, request.cache, progress)
-        if metrics.interrupted:
-            raise KeyboardInterrupt
+        _of_model(asked, train.train, wanted.settings, training, request.cache, progress)
     paths = _converted(asked, folder, wanted, progress)
     if not _is_newer(done, paths):
         trial = _of_model(asked, steps.accuracies, seed, folder, Path(wanted.settings.data[0]), progress)
