@@ -61,10 +61,9 @@ def accuracy_latency(result: Comparison) -> Figure:
 def _of_pictures(result: Comparison) -> str:
     trials = [trial for line in result.lines for trial in line.trials]
     images = max(trial.images for trial in trials)
-    each = (
-        f"means of {result.seeds} splits with {images} test pictures each" if result.seeds > 1 else f"{images} pictures"
-    )
-    return f"{result.data}: {each}; 95 % interval of one accuracy ±{100 * most_half_width(trials):.1f} points at most"
+    means = f"means of {result.seeds} splits, each of " if result.seeds > 1 else ""
+    points = 100 * most_half_width(trials)
+    return f"{result.data}: {means}{images} test pictures; 95 % interval of one accuracy ±{points:.1f} points at most"
 
 
 def bars(result: Comparison, value: Callable[[Line, str], float], title: str) -> Figure:

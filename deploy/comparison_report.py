@@ -19,7 +19,6 @@ from deploy import comparison_pictures, files, training_report
 from deploy.comparison import FORMS, TITLES, Comparison, Line, interval, most_half_width
 from deploy.fitting import Epoch
 from deploy.latency import ROUNDS, WARM_UP_ROUNDS
-from edge.errors import ConfigError
 from edge.runtimes import in_words
 
 RESULT_FILE = "comparison.json"
@@ -69,20 +68,6 @@ def write(folder: Path, result: Comparison, histories: Mapping[str, Sequence[Epo
     for name, figure in comparison_pictures.pictures(result, histories).items():
         files.write(folder / name, training_report.png(figure))
     files.write(folder / RESULT_FILE, msgspec.json.format(msgspec.json.encode(result)) + b"\n")
-
-
-def read(path: Path) -> Comparison:
-    """A comparison.json.
-
-    Raises:
-        ConfigError: it cannot be read.
-    """
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Comparison)
-    except OSError as error:
-        raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not what a comparison writes ({error}).") from None
 
 
 def table(result: Comparison) -> str:
