@@ -145,6 +145,7 @@ def test_what_is_kept_is_not_computed_again(trunks: Trunks, items: list[Item], t
     assert trunks.conversions == 2
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interruption_keeps_what_was_done(trunks: Trunks, items: list[Item], tmp_path: Path) -> None:
     def interrupt(done: int) -> None:
         seen.append(done)

@@ -17,7 +17,7 @@ from deploy.fitting import Epoch, Part, Recipe
 from edge.errors import ConfigError
 from tests.test_deploy_files import full_disk  # noqa: F401
 
-pytestmark = pytest.mark.usefixtures("tensorflow")
+pytestmark = pytest.mark.usefixtures("tensorflow", "ctrl_c")
 
 RECIPE = Recipe(epochs=6, batch=16, learning_rate=0.1, warmup_epochs=1.0, patience=6, label_smoothing=0.0, seed=0)
 
