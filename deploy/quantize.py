@@ -70,6 +70,7 @@ def require_tensorflow() -> Any:
             f"Building a model needs TensorFlow and Keras, and {error.name} is not installed: "
             '`pip install "edge-runner[convert]"`.'
         ) from None
+    tf.get_logger().setLevel("ERROR")
     with contextlib.suppress(RuntimeError):  # raised when something was computed already
         # sums do not depend on the number of processors then, so that a build can be repeated to the byte
         tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -1,4 +1,4 @@
-"""A quantized model against its float twin: accuracy, agreement, and the golden input.
+"""A quantized model against its float twin: accuracy and agreement.
 
 Both run as .tflite files on the device's own runtime and through the device's own preprocessing.
 """
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from deploy.datasets import class_index
 from deploy.paired import paired_difference
 from edge import images
-from edge.bundle import Golden, golden_picture
 from edge.errors import ImageError
 from edge.runtimes import Runtime, open_runtime
 from edge.stats import wilson
@@ -175,36 +174,3 @@ def is_right(seen: Seen, answer: Answer) -> bool:
 def is_changed(seen: Seen) -> bool:
     """Whether the two models name different classes first."""
     return seen.reference.class_ids[0] != seen.quantized.class_ids[0]
-
-
-class GoldenChoice(msgspec.Struct, frozen=True):
-    """A golden input and how safe it is."""
-
-    golden: Golden
-    gap: int
-    """Smallest difference between consecutive scores among the top 6, in steps of the quantized output."""
-
-
-def choose_golden(quantized: Side, seeds: int) -> GoldenChoice:
-    """The seed below `seeds` whose top 5 would survive the most rounding, as other processors round differently.
-
-    Args:
-        quantized: a model with an integer output.
-        seeds: how many to try; of equally good ones the first wins.
-    """
-    preprocessor = Preprocessor(msgspec.structs.replace(quantized.input, resize="squash"))
-    runtime = open_runtime("auto", quantized.path)
-    best: Optional[GoldenChoice] = None
-    try:
-        for seed in range(seeds):
-            picture = golden_picture(seed, quantized.input.height_px, quantized.input.width_px)
-            answer = _answer(quantized, runtime, preprocessor, picture).class_ids
-            values = np.sort(runtime.output().reshape(-1).astype(int))[: -_TOP - 2 : -1]
-            gap = int(np.min(values[:-1] - values[1:]))
-            if best is None or gap > best.gap:
-                best = GoldenChoice(Golden(seed, answer), gap)
-    finally:
-        runtime.close()
-    if best is None:
-        raise ValueError(f"{seeds} seeds were asked for: expected 1 or more")
-    return best

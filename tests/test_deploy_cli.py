@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 PURITY = """
 import sys
 from deploy.cli import cli
-for arguments in ([], ["--help"], ["build", "--help"], ["--version"]):
+for arguments in ([], ["--help"], ["--version"], *([name, "--help"] for name in cli.commands), ["models"], ["models", "--json"]):
     try:
         cli.main(arguments, standalone_mode=False)
     except Exception as error:
@@ -41,19 +41,26 @@ def test_help_imports_nothing_heavy() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["resnet9000"], "No backbone 'resnet9000': expected one of efficientnet_lite0, "),
-        (["efficientnet_lite3"], "give --weights FILE (a .pth), or --weights random for an untrained model."),
+        (["resnet9000"], "No backbone 'resnet9000': expected one of mobilenet_v2, efficientnet_lite0, "),
+        (["efficientnet_lite3"], "give --weights FILE, or --weights random for an untrained model."),
         (["efficientnet_lite3", "--weights", "no/such.pth"], "Cannot read the weights no/such.pth: No such file"),
-        (["efficientnet_lite0", "--weights", "README.md"], "README.md is not a checkpoint that can be read safely"),
-        (["efficientnet_lite0", "--weights", "random"], "tests/fixtures/models holds no pictures"),
+        (["efficientnet_lite0", "--weights", "README.md"], "README.md is no file of weights that can be read"),
+        (["efficientnet_lite0", "--calibration-images", "3"], "3 calibration images were asked for"),
     ],
 )
-def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:
-    done = build(*arguments, pictures="tests/fixtures/models")
+def test_mistakes_are_one_sentence(arguments: list[str], sentence: str, photo_files: dict[str, Path]) -> None:
+    done = build("--calibration-images", 2, *arguments, pictures=photo_files["cat"].parent)
     assert done.returncode == 1
     assert done.stdout == ""
     assert sentence in done.stderr
     assert done.stderr.startswith("Error: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_folder_without_pictures_is_one_sentence() -> None:
+    done = build("efficientnet_lite0", pictures="tests/fixtures/models")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: tests/fixtures/models holds no pictures")
     assert done.stderr.count("\n") == 1
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy import build, datasets, edgetpu_operators, graph, inspect, quantize, verify
+from deploy import build, datasets, edgetpu_operators, golden, graph, inspect, quantize, verify
 from deploy.backbones import backbone
 from edge import labels
 from edge.bundle import Contract, read_contract
@@ -361,7 +361,7 @@ def test_names_can_be_told_apart() -> None:
 def test_the_golden_answer_is_far_from_a_tie(contract: Contract) -> None:
     pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed")
     side = verify.Side(FOLDER / "model.tflite", contract.input, contract.output)
-    choice = verify.choose_golden(side, 1)
+    choice = golden.choose_golden(side, 1)
     assert choice.golden.seed == 0
     with Classifier.open(str(FOLDER), threads=1) as opened:  # opening checks the golden input
         steps = opened.runtime.output().reshape(-1).astype(int)

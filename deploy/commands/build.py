@@ -106,6 +106,8 @@ def _summary(report: Report) -> str:
     else:
         lines.append("  accuracy     not measured: the weights are random")
     golden = report.golden
-    lines.append(f"  golden       seed {golden.golden.seed}, top 5 {list(golden.golden.top5)}, gap {golden.gap:g} steps")
+    lines.append(
+        f"  golden       seed {golden.golden.seed}, top 5 {list(golden.golden.top5)}, gap {golden.gap:g} steps"
+    )
     lines += [f"  {bar.name:<13}{bar.measured} (required: {bar.required})" for bar in report.bars]
     return "\n".join(lines)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import click
-import msgspec
 
 from deploy.commands import as_json, reported
 
 
-class Model(msgspec.Struct, frozen=True):
+class Model(NamedTuple):
     """A backbone and where this machine would take its weights from."""
 
     name: str
@@ -50,7 +49,7 @@ def models(json: bool) -> None:
         )
         for row in BACKBONES.values()
     ]
-    click.echo(as_json(found) if json else "\n".join([_HEAD, *map(_line, found)]))
+    click.echo(as_json([model._asdict() for model in found]) if json else "\n".join([_HEAD, *map(_line, found)]))
 
 
 _HEAD = f"{'name':<20}{'input':<12}{'parameters':>11}  weights"
