@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 PURITY = """
 import sys
 from deploy.cli import cli
-for arguments in ([], ["--help"], ["--version"], *([name, "--help"] for name in cli.commands), ["models"], ["models", "--json"]):
+helps = [[name, "--help"] for name in cli.commands]
+for arguments in ([], ["--help"], ["--version"], *helps, ["models"], ["models", "--json"]):
     try:
         cli.main(arguments, standalone_mode=False)
     except Exception as error:
