@@ -140,7 +140,7 @@ def tensorflow() -> None:
     """TensorFlow in this process, as `edge-deploy` uses it; skips where it is not installed."""
     if importlib.util.find_spec("tensorflow") is None:
         pytest.skip("TensorFlow is not installed (extra: convert)")
-    from deploy.train import require_tensorflow
+    from deploy.training.train import require_tensorflow
 
     require_tensorflow()
 

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy import apart, keras_files
+from deploy.comparison import apart
+from deploy.conversion import keras_files
 from edge.errors import ModelError
 from tests.conftest import ROOT
 
 WAITING = """
 import signal, time
-from deploy import apart
+from deploy.comparison import apart
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
     print("started", flush=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import augment
+from deploy.pictures import augment
 from edge.errors import ConfigError
 
 KINDS = st.lists(st.sampled_from(sorted(augment.KINDS)), unique=True)

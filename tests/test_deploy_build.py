@@ -18,10 +18,10 @@ if importlib.util.find_spec("tensorflow") is None:
 
 EQUAL = """
 import keras, numpy as np
-from deploy import equalize, rounding
+from deploy.conversion import equalize, rounding
 from deploy.backbones import backbone
-from deploy.inference import for_inference
-from deploy.quantize import require_tensorflow
+from deploy.conversion.inference import for_inference
+from deploy.heavy import require_tensorflow
 require_tensorflow()
 row = backbone("efficientnet_lite0")
 model = for_inference(row.build(row))

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy import bundles
+from deploy.conversion import bundles
 from edge.bundle import Contract, open_bundle, read_contract
 from edge.errors import ConfigError, ModelError
 from tests.conftest import MODEL, ROOT

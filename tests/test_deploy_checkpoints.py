@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import checkpoints
+from deploy.backbones import checkpoints
 from edge.errors import ModelError
 
 NUMBERS = np.arange(24, dtype=np.float32).reshape(2, 3, 4)

@@ -15,10 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import comparison_pictures, comparison_report
-from deploy.comparison import FORMS, Comparison, Line, Trial, interval, most_half_width
-from deploy.comparison_report import NO_WEIGHTS
-from deploy.fitting import Epoch
+from deploy.comparison import figures as comparison_pictures
+from deploy.comparison import report as comparison_report
+from deploy.comparison.records import FORMS, Comparison, Line, Trial, interval, most_half_width
+from deploy.comparison.report import NO_WEIGHTS
+from deploy.training.fitting import Epoch
 from edge.stats import summary
 
 needs_matplotlib = pytest.mark.skipif(

@@ -30,9 +30,9 @@ MAKE = """
 import json, sys
 from pathlib import Path
 import msgspec, numpy as np
-from deploy.quantize import require_tensorflow
+from deploy.heavy import require_tensorflow
 require_tensorflow()
-from deploy import convert, keras_files
+from deploy.conversion import convert, keras_files
 from edge import images
 from edge.tensors import Preprocessor
 from tests.fixtures import make_keras
@@ -162,7 +162,7 @@ def classes(photo_files: dict[str, Path], tmp_path: Path) -> Path:
 
 
 def test_the_split_beside_the_model_is_kept(folder: Path, classes: Path, tmp_path: Path) -> None:
-    from deploy import datasets
+    from deploy.pictures import datasets
 
     shutil.copy(folder / "one.keras", tmp_path / "model.keras")
     dataset = datasets.split(classes, near_bits=-1)

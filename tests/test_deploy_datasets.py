@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy import datasets
+from deploy.pictures import datasets
 from edge.errors import ConfigError
 
 

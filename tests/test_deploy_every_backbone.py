@@ -32,9 +32,11 @@ def folders(photos: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFact
 def test_from_random_numbers_to_an_answer(
     name: str, folders: Path, photos: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deploy import convert, inspect, keras_files, training_report
     from deploy.commands.train import Bars
-    from deploy.train import MODEL_FILE, Settings, train
+    from deploy.conversion import convert, keras_files
+    from deploy.inspection import inspect
+    from deploy.training import report as training_report
+    from deploy.training.train import MODEL_FILE, Settings, train
 
     settings = Settings(backbone=name, data=(str(folders),), weights="random", epochs=1)
     train(settings, tmp_path / "training", tmp_path / "cache", Bars())

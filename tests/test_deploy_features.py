@@ -17,8 +17,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy import augment, features
-from deploy.features import Item, Rows, Trunk, View
+from deploy.pictures import augment
+from deploy.training import features
+from deploy.training.features import Item, Rows, Trunk, View
 from edge.errors import ConfigError, ImageError
 from edge.images import read_rgb
 from edge.tensors import InputSpec, Preprocessor
@@ -209,8 +210,8 @@ def test_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 TWO_AT_ONCE = """
 import sys, time
 from pathlib import Path
-from deploy import features
-from deploy.features import Item, Trunk, View
+from deploy.training import features
+from deploy.training.features import Item, Trunk, View
 from tests.test_deploy_features import SPEC
 model, folder, *given = sys.argv[1:]
 items = [Item(Path(given[n]), given[n + 1]) for n in range(0, len(given), 2)]
@@ -236,8 +237,8 @@ MEMORY = """
 import hashlib, sys
 from pathlib import Path
 import cv2, numpy as np
-from deploy import features
-from deploy.features import Item, Trunk, View
+from deploy.training import features
+from deploy.training.features import Item, Trunk, View
 from tests.test_deploy_features import SPEC
 model, folder = Path(sys.argv[1]), Path(sys.argv[2])
 items = []

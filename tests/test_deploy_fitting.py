@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from deploy import fitting
-from deploy.features import Rows
-from deploy.fitting import Epoch, Part, Recipe
+from deploy.training import fitting
+from deploy.training.features import Rows
+from deploy.training.fitting import Epoch, Part, Recipe
 from edge.errors import ConfigError
 from tests.test_deploy_files import full_disk  # noqa: F401
 

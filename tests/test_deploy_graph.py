@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy import graph, schema_names
+from deploy.inspection import graph, schema_names
 from edge.errors import ModelError
 from tests.conftest import MODEL, ROOT
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import heads
-from deploy.heads import Head
+from deploy.training import heads
+from deploy.training.heads import Head
 from edge.errors import ConfigError
 
 
@@ -32,8 +32,7 @@ def test_two_classes_by_hand() -> None:
 
 @pytest.fixture(scope="module")
 def classifier(tensorflow: None) -> Any:
-    from deploy import weights
-    from deploy.backbones import backbone
+    from deploy.backbones import backbone, weights
 
     return weights.pretrained(backbone("efficientnet_lite0"), "random")[0]
 

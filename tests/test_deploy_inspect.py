@@ -14,8 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy import build, datasets, edgetpu_operators, golden, graph, inspect, quantize, verify
+from deploy import heavy
 from deploy.backbones import backbone
+from deploy.conversion import build, golden
+from deploy.inspection import edgetpu_operators, graph, inspect
+from deploy.pictures import datasets
+from deploy.verification import verify
 from edge import labels
 from edge.bundle import Contract, read_contract
 from edge.classifier import Classifier
@@ -221,7 +225,7 @@ def test_axes_strides_and_paddings_are_looked_at() -> None:
 def converted(name: str, size_px: int | None) -> bytes:
     """One of Keras' models as a float .tflite, with random weights; for pictures of any size with None."""
     pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
-    tf = quantize.require_tensorflow()
+    tf = heavy.require_tensorflow()
     import keras
 
     model = getattr(keras.applications, name)(weights=None, input_shape=(size_px, size_px, 3))

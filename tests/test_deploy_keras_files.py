@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from deploy import keras_files
-from deploy.keras_files import Card
+from deploy.conversion import keras_files
+from deploy.conversion.keras_files import Card
 from edge.errors import ModelError
 from edge.tensors import InputSpec
 from tests.conftest import ROOT
@@ -22,10 +22,10 @@ SAVED = """
 import sys
 from pathlib import Path
 import numpy as np, msgspec
-from deploy.quantize import require_tensorflow
+from deploy.heavy import require_tensorflow
 require_tensorflow()
 import keras
-from deploy import keras_files
+from deploy.conversion import keras_files
 from edge.errors import ConfigError, LabelError, ModelError
 from tests.fixtures import make_keras
 path = Path(sys.argv[1], "new", "model.keras")

@@ -12,8 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from deploy import weights
-from deploy.backbones import Backbone, backbone
+from deploy.backbones import Backbone, backbone, weights
 from edge.errors import ModelError
 
 if importlib.util.find_spec("tensorflow") is None:
@@ -36,7 +35,7 @@ def small(name: str) -> Backbone:
 
 def theirs(name: str, **options: Any) -> Any:
     """Keras' own model, with a BatchNormalization whose every number matters."""
-    from deploy.quantize import require_tensorflow
+    from deploy.heavy import require_tensorflow
 
     require_tensorflow()
     import keras

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from deploy import latency
-from deploy.latency import WARM_UP_ROUNDS
+from deploy.comparison import latency
+from deploy.comparison.latency import WARM_UP_ROUNDS
 from tests.conftest import TinyModels
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deploy import graph
-from deploy.layers import compare_layers
-from deploy.verify import Side
+from deploy.inspection import graph
+from deploy.verification.layers import compare_layers
+from deploy.verification.verify import Side
 from edge.bundle import open_bundle
 from edge.images import read_rgb
 from edge.runtimes import open_runtime

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from deploy import likeness
+from deploy.pictures import likeness
 from edge.errors import ImageError
 
 

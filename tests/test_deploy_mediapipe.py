@@ -27,9 +27,9 @@ SCORE_TOLERANCE = {"static_wi8_ai8": 2 / 256, "dynamic_wi8": 0.02, "float16": 1e
 _MAKE = """
 import sys
 from pathlib import Path
-from deploy.quantize import require_tensorflow
+from deploy.heavy import require_tensorflow
 require_tensorflow()
-from deploy import convert
+from deploy.conversion import convert
 from tests.fixtures import make_keras
 folder, pictures = Path(sys.argv[1]), Path(sys.argv[2])
 make_keras.save_all(folder)

@@ -16,7 +16,7 @@ from tests.conftest import MODEL, ROOT, TinyModels
 
 pytest.importorskip("flatbuffers", reason="flatbuffers comes with ai-edge-litert and TensorFlow; neither is installed")
 
-from deploy import metadata
+from deploy.conversion import metadata
 
 LABELS = "red\ngrün\nblue\n"
 ABOUT = metadata.Metadata("colours", "tells colours apart", "the tests", "Apache-2.0", 127.0, 128.0, "labels.txt")

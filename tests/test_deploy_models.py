@@ -8,8 +8,7 @@ import sys
 
 from click.testing import CliRunner
 
-from deploy import weights
-from deploy.backbones import BACKBONES
+from deploy.backbones import BACKBONES, weights
 from deploy.commands.models import models
 from tests.conftest import ROOT
 

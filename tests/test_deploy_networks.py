@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deploy import networks
-from deploy.backbones import BACKBONES, backbone
+from deploy.backbones import BACKBONES, backbone, networks
 
 if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("TensorFlow is not installed (extra: convert)", allow_module_level=True)
@@ -28,7 +27,7 @@ BLOCK_ENDS = {
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    from deploy.quantize import require_tensorflow
+    from deploy.heavy import require_tensorflow
 
     require_tensorflow()
     import keras

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.paired import paired_difference
+from deploy.verification.paired import paired_difference
 
 tables = st.tuples(*[st.integers(0, 400)] * 4).filter(any)
 

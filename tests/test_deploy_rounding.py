@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.rounding import round_kernel
+from deploy.conversion.rounding import round_kernel
 from tests.conftest import ROOT
 
 
@@ -67,9 +67,9 @@ def test_dead_inputs_and_dead_outputs_stay_numbers() -> None:
 
 ODD = """
 import numpy as np
-from deploy import equalize, rounding
-from deploy.inference import for_inference
-from deploy.quantize import require_tensorflow
+from deploy.conversion import equalize, rounding
+from deploy.conversion.inference import for_inference
+from deploy.heavy import require_tensorflow
 require_tensorflow()
 from tests.fixtures import make_keras
 model = for_inference(make_keras.odd())

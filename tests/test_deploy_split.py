@@ -12,8 +12,8 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from deploy import copies, datasets
 from deploy.commands.split import split as command
+from deploy.pictures import copies, datasets
 from edge.errors import ConfigError
 from tests.test_deploy_datasets import fill, parts, picture
 

@@ -10,8 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from deploy import weights
-from deploy.backbones import Backbone, backbone
+from deploy.backbones import Backbone, backbone, weights
 from edge import Classifier, images
 from edge.errors import ModelError
 from edge.loading import BareOptions

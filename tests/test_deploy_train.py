@@ -24,9 +24,10 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import datasets, training_report
 from deploy.commands.train import train as command
-from deploy.training_settings import Settings, arguments, check
+from deploy.pictures import datasets
+from deploy.training import report as training_report
+from deploy.training.settings import Settings, arguments, check
 from edge import images, labels
 from edge.errors import ConfigError
 from edge.tensors import Preprocessor
@@ -103,7 +104,7 @@ def test_fine_tuning_is_at_least_as_good_as_the_head_alone(trained: Trained) -> 
 
 def test_the_file_answers_as_the_training_said(trained: Trained) -> None:
     """The model on disk, in Keras and from pixels, gets the test pictures right that the metrics say."""
-    from deploy import keras_files
+    from deploy.conversion import keras_files
 
     model, card = keras_files.load(trained.out / "model.keras")
     pictures = datasets.read_split(trained.out / "split.csv", trained.data).part("test")
@@ -120,7 +121,6 @@ def test_the_file_answers_as_the_training_said(trained: Trained) -> None:
     assert card.data == trained.data.name
 
 
-@pytest.mark.skipif(importlib.util.find_spec("deploy.convert") is None, reason="no deploy.convert")
 def test_the_converted_model_is_at_least_as_good_as_the_head_alone(trained: Trained, tmp_path: Path) -> None:
     from deploy.commands.convert import convert
     from edge import Classifier
@@ -194,7 +194,7 @@ def test_the_same_seed_gives_the_same_and_the_pictures_are_told_of(two: Path, ca
 
 @pytest.mark.usefixtures("tensorflow")
 def test_given_parts_and_given_splits(two: Path, cache: Path, tmp_path: Path) -> None:
-    from deploy import copies
+    from deploy.pictures import copies
 
     split = datasets.split(two, 5)
     copies.copy_parts(split, tmp_path / "parts")
@@ -237,7 +237,7 @@ class At:
 
 @pytest.mark.usefixtures("tensorflow", "ctrl_c")
 def test_an_interrupted_training_goes_on_to_the_very_same_end(two: Path, tmp_path: Path) -> None:
-    from deploy.train import train
+    from deploy.training.train import train
 
     asked = Settings(
         "efficientnet_lite0", (str(two),), "random", "finetune", blocks=1, epochs=3, finetune_epochs=3, batch=8
@@ -275,7 +275,7 @@ def test_an_interrupted_training_goes_on_to_the_very_same_end(two: Path, tmp_pat
 
 
 def kernels(out: Path) -> list[bytes]:
-    from deploy import keras_files
+    from deploy.conversion import keras_files
 
     return [variable.numpy().tobytes() for variable in keras_files.load(out / "model.keras")[0].weights]
 
@@ -326,7 +326,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_written(two: Path, cach
 
 @pytest.mark.usefixtures("tensorflow")
 def test_a_picture_that_went_is_named(two: Path, tmp_path: Path) -> None:
-    from deploy.train import train
+    from deploy.training.train import train
 
     root = Path(shutil.copytree(two, tmp_path / "data"))
     gone = root / NAMES[0] / "3.jpg"

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import training_report
-from deploy.datasets import Dataset, Picture
-from deploy.fitting import Epoch
-from deploy.training_report import Metrics
+from deploy.pictures.datasets import Dataset, Picture
+from deploy.training import report as training_report
+from deploy.training.fitting import Epoch
+from deploy.training.report import Metrics
 from edge.errors import ConfigError
 from edge.stats import wilson
 

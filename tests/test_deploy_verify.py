@@ -20,11 +20,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import bundles, copies, datasets, golden, verify
 from deploy.commands.verify import verify as command
-from deploy.paired import paired_difference
-from deploy.truth import class_indices
-from deploy.verify import Answer, Seen, Side
+from deploy.conversion import bundles, golden
+from deploy.pictures import copies, datasets
+from deploy.pictures.truth import class_indices
+from deploy.verification import verify
+from deploy.verification.paired import paired_difference
+from deploy.verification.verify import Answer, Seen, Side
 from edge import Classifier, evaluate
 from edge.bundle import Contract, Provenance, open_bundle, read_contract
 from edge.cameras import CameraSettings
@@ -344,9 +346,10 @@ FROM_KERAS = """
 import sys
 from pathlib import Path
 import keras, numpy as np
-from deploy import keras_files, quantize
+from deploy import heavy
+from deploy.conversion import keras_files, quantize
 from edge.tensors import InputSpec
-quantize.require_tensorflow()
+heavy.require_tensorflow()
 folder, pictures = Path(sys.argv[1]), sorted(Path(sys.argv[2]).rglob("*.png"))
 labels = tuple(sys.argv[3:])
 spec = InputSpec(16, 16, "float32", mean=(127.5,), std=(127.5,))

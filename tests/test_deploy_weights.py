@@ -13,8 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from deploy import checkpoints, weights
-from deploy.backbones import Package, backbone
+from deploy.backbones import Package, backbone, checkpoints, weights
 from edge.errors import ModelError
 from tests.conftest import ROOT
 
@@ -27,9 +26,9 @@ FROM_CACHE = """
 import sys
 from pathlib import Path
 import numpy as np
-from deploy import weights
+from deploy.backbones import weights
 from deploy.backbones import backbone
-from deploy.quantize import require_tensorflow
+from deploy.heavy import require_tensorflow
 require_tensorflow()
 import keras
 theirs = keras.applications.MobileNetV2(weights=None)
@@ -64,7 +63,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_changed_file_is_refused_before_it_is_read(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package.write_bytes(b"not the weights")
-    monkeypatch.setattr("deploy.checkpoints.read", lambda *_: pytest.fail("it was read"))
+    monkeypatch.setattr("deploy.backbones.checkpoints.read", lambda *_: pytest.fail("it was read"))
     given, expected = hashlib.sha256(b"not the weights").hexdigest(), lite0_package().sha256
     with pytest.raises(ModelError, match=f"sha256 is {given}, expected {expected}"):
         weights.pretrained(LITE0, None)

@@ -10,7 +10,7 @@ import click
 from deploy.commands import as_json, reported, say
 
 if TYPE_CHECKING:
-    from deploy.build import Report
+    from deploy.conversion.build import Report
 
 
 @click.command()
@@ -68,7 +68,7 @@ def build(
     BACKBONE is one of efficientnet_lite0 to efficientnet_lite4. For 3 and 4 no weights are published as a
     package: give --weights.
     """
-    from deploy import build as builder
+    from deploy.conversion import build as builder
 
     request = builder.Request(
         backbone=backbone,

@@ -49,9 +49,9 @@ def compare(
     What is finished in --out is not done again, but for the latencies, which are measured together at the end.
     """
     try:
-        from deploy import comparison_report
-        from deploy.compare import Request, compare, entry
-        from deploy.train import Settings
+        from deploy.comparison import report as comparison_report
+        from deploy.comparison.compare import Request, compare, entry
+        from deploy.training.train import Settings
 
         entries = tuple(entry(text, options["mode"]) for text in backbones.split(","))
         settings = Settings(backbone=entries[0].backbone, data=(str(data),), augment=kinds(augment), **options)

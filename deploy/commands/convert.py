@@ -10,7 +10,7 @@ import click
 from deploy.commands import as_json, reported, say
 
 if TYPE_CHECKING:
-    from deploy.convert import Report
+    from deploy.conversion.convert import Report
 
 _PATH = click.Path(path_type=Path)
 _RECIPES = ("static_wi8_ai8", "dynamic_wi8", "float16", "float32")
@@ -60,7 +60,7 @@ def convert(
 
     Its model.tflite holds labels and normalization and runs in other programs too, bare or with labels.txt.
     """
-    from deploy import convert as converter
+    from deploy.conversion import convert as converter
 
     request = converter.Request(
         model=model,

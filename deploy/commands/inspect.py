@@ -10,7 +10,7 @@ import click
 from deploy.commands import as_json, reported
 
 if TYPE_CHECKING:
-    from deploy.inspect import Costs, Facts, Port
+    from deploy.inspection.inspect import Costs, Facts, Port
 
 _MOST_PLACES = 8
 
@@ -25,7 +25,7 @@ def inspect(model: str, json: bool) -> None:
     Operators, parameters, multiply-accumulates (MACs), quantization, what an Edge TPU would not take, and where it has
     what EfficientNet-Lite leaves out. Any .tflite file, a bundle's folder or a bundle's name.
     """
-    from deploy import inspect as inspector
+    from deploy.inspection import inspect as inspector
     from edge import bundle
 
     path = bundle.locate(model)
@@ -75,7 +75,7 @@ def _edgetpu(facts: Facts) -> list[str]:
 
 
 def _patterns(facts: Facts) -> list[str]:
-    from deploy.patterns import REASONS
+    from deploy.inspection.patterns import REASONS
 
     lines = []
     for kind, reason in REASONS.items():

@@ -33,8 +33,7 @@ def models(json: bool) -> None:
 
     Every backbone also takes --weights FILE: .h5, .keras, .weights.h5, .pth or .tflite.
     """
-    from deploy import weights
-    from deploy.backbones import BACKBONES
+    from deploy.backbones import BACKBONES, weights
 
     found = [
         Model(

@@ -13,7 +13,7 @@ from deploy.commands import as_json, reported
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deploy.datasets import Dataset, Report
+    from deploy.pictures.datasets import Dataset, Report
 
 _MOST_NAMED = 10
 
@@ -54,7 +54,7 @@ def split(
     """
     from tqdm import tqdm
 
-    from deploy import copies, datasets, likeness, split_files
+    from deploy.pictures import copies, datasets, likeness, split_files
 
     percent = _percent(shares)
     split_files.check_target(out)
@@ -83,7 +83,7 @@ def _percent(text: str) -> list[float]:
 
 def summary(dataset: Dataset) -> str:
     """A data set's report for a person."""
-    from deploy.datasets import PARTS
+    from deploy.pictures.datasets import PARTS
 
     report = dataset.report()
     rows = [(name, *(str(counts[part]) for part in PARTS)) for name, counts in report.counts.items()]

@@ -15,9 +15,9 @@ from deploy.commands.split import traits
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from deploy.datasets import Report
-    from deploy.fitting import Epoch
-    from deploy.training_report import Metrics
+    from deploy.pictures.datasets import Report
+    from deploy.training.fitting import Epoch
+    from deploy.training.report import Metrics
 
 _INTERRUPTED = 130
 _FOLDER = click.Path(path_type=Path)
@@ -106,7 +106,7 @@ def train(
     keeps the best so far; the same command goes on from there.
     """
     try:
-        from deploy import train as training
+        from deploy.training import train as training
 
         settings = training.Settings(
             data=_folders(data, (train_folder, validation_folder, test_folder)),

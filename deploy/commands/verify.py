@@ -11,7 +11,7 @@ import click
 from deploy.commands import as_json, reported, say
 
 if TYPE_CHECKING:
-    from deploy.against import Report
+    from deploy.verification.against import Report
 
 _MOST_CLASSES = 10
 _FEW_CLASSES = 5  # of which the top 5 are all
@@ -68,7 +68,7 @@ def verify(
     """
     from tqdm import tqdm
 
-    from deploy import against as measuring
+    from deploy.verification import against as measuring
     from edge.bundle import locate
 
     request = measuring.Request(bundle, against, data, split, part, backbone, max_drop)

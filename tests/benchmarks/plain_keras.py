@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy import heads, train, weights
-from deploy.backbones import backbone
-from deploy.split_files import read_split
+from deploy.backbones import backbone, weights
+from deploy.pictures.split_files import read_split
+from deploy.training import heads, train
 from edge import images
 from edge.tensors import Preprocessor
 

@@ -1,0 +1,1 @@
+"""What any .tflite is made of, without a runtime."""

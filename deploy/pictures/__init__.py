@@ -1,0 +1,1 @@
+"""Folders of pictures: reading, dividing, choosing and varying them."""

@@ -1,0 +1,1 @@
+"""Transfer learning on cached features, and what it leaves to read."""

@@ -1,0 +1,1 @@
+"""A quantized model against its float twin."""
