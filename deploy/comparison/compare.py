@@ -170,11 +170,12 @@ def _claim(request: Request, asked: Entry, seed: int) -> tuple[Path, _Asked]:
         calibration_images = min(calibration_images, _UNTRAINED_CALIBRATION)
     wanted, folder = _Asked(settings, calibration_images), _folder(request, asked, seed)
     path, content = folder / "asked.json", msgspec.json.format(msgspec.json.encode(wanted))
-    if path.exists() and path.read_bytes() != content:
+    if not path.exists():
+        files.write(path, content)
+    elif path.read_bytes() != content:
         raise ConfigError(
             f"{folder} was made with other settings (see {path}): repeat them, give another --out, or delete it."
         )
-    files.write(path, content)
     return folder, wanted
 
 

@@ -155,10 +155,10 @@ def _training(line: Line) -> str:
 
 
 def _of_training(result: Comparison) -> str:
-    first = " of the first split" if result.seeds > 1 else ""
+    first = " on the first split" if result.seeds > 1 else ""
     return (
-        f" Training is that{first}, from the folder of pictures to the .keras file, in brackets what the features took "
-        "(next to nothing where they were cached); peak memory is that of its process."
+        f" Training{first} goes from the folder of pictures to the .keras file, in brackets what the features took of "
+        "it (next to nothing where they were cached); peak memory is that of its process."
     )
 
 
