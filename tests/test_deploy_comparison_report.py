@@ -135,7 +135,7 @@ def test_several_splits_tell_mean_and_range() -> None:
 def test_nothing_is_told_of_trainings_that_were_not() -> None:
     text = comparison_report.markdown(comparison(line("resnet50:random", [])))
     assert "test pictures" not in text
-    assert "Training is" not in text
+    assert "the features took" not in text
     assert text.count(NO_WEIGHTS) == len(FORMS) + 2
 
 
