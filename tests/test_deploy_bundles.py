@@ -103,3 +103,45 @@ def test_a_file_is_left_alone(parts: tuple[Contract, bytes, str], tmp_path: Path
     (tmp_path / "mine").write_text("a file")
     with pytest.raises(ConfigError, match="is not a folder"):
         bundles.write(tmp_path / "mine", *parts)
+
+
+def test_a_folder_with_more_than_a_bundle_is_left_alone(parts: tuple[Contract, bytes, str], tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "model.yaml").write_text("layers: 3\n")
+    bundles.write(tmp_path / "more", *parts)
+    (tmp_path / "more" / "thesis.txt").write_text("dear reader")
+    for folder in (foreign, tmp_path / "more"):
+        before = {path.name: path.read_bytes() for path in folder.iterdir()}
+        with pytest.raises(ConfigError, match="something other than a model bundle"):
+            bundles.write(folder, *parts)
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_the_folder_one_is_in_is_refused(
+    parts: tuple[Contract, bytes, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="the folder you are in"):
+        bundles.write(Path(), *parts)
+
+
+def test_ctrl_c_between_old_and_new_keeps_the_old(
+    parts: tuple[Contract, bytes, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract, model, labels = parts
+    bundles.write(tmp_path / "bundle", contract, model, labels)
+    renames = []
+    rename = Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        renames.append(path)
+        if len(renames) == 2:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bundles.write(tmp_path / "bundle", msgspec.structs.replace(contract, name="newer"), model, labels)
+    assert open_bundle(tmp_path / "bundle").name == contract.name
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]

@@ -33,6 +33,7 @@ from edge.cameras import CameraSettings
 from edge.cameras.directory import Directory
 from edge.errors import ConfigError
 from edge.images import read_rgb
+from edge.loading import BareOptions
 from edge.runtimes import open_runtime
 from edge.tensors import InputSpec, OutputSpec
 from tests.conftest import MODEL, ROOT
@@ -388,3 +389,15 @@ def test_a_keras_file_is_a_reference(pictures: Path, tmp_path: Path) -> None:
     assert "give --backbone NAME" in invoke(bundle, tmp_path / "bare.keras", pictures).stderr
     other = write_bundle(tmp_path / "other", tmp_path / "int8.tflite", SWAPPED)
     assert "calls class 0 'red, or rouge', tiny 'grün'" in invoke(other, tmp_path / "model.keras", pictures).stderr
+
+
+def test_numbered_folders_do_not_count_the_background(data: Path) -> None:
+    model = data / "coral" / "mobilenet_v2_1.0_224_quant.tflite"
+    options = BareOptions(labels=str(data / "coral" / "imagenet_labels.txt"), background=True)
+    with Classifier.open(str(model), options=options) as classifier:
+        side = Side(model, classifier.input, classifier.output)
+    paths = sorted((data / "imagenet_sample").glob("*/*.jpg"))[::40]
+    compared = verify.compare(side, side, paths)
+    assert compared.labelled == len(paths)
+    assert compared.top1 is not None
+    assert compared.top1 > 0.6

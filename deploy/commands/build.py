@@ -32,7 +32,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="How many calibrate.",
 )
-@click.option("--weights", metavar="FILE|random", help="A .pth file, or an untrained model. [the published weights]")
+@click.option(
+    "--weights",
+    metavar="FILE|random",
+    help="A .pth, .h5, .keras or .tflite file, or an untrained model. [the published weights]",
+)
 @click.option("--licence", metavar="TEXT", help="Licence of the weights in --weights FILE, for the contract.")
 @click.option("--data", metavar="TEXT", help="What the pictures are, for the contract. [the folder's name]")
 @click.option(
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--least-agreement",
     type=float,
-    help="Percent of top-1 as in float. [98 for lite0, 97 for the others]",
+    help="Percent of top-1 as in float. [98 for lite0, 97 for lite1 to 4]",
 )
 @click.option("--json", "json", is_flag=True, help="Print one JSON document.")
 @reported
@@ -65,8 +69,7 @@ def build(
 ) -> None:
     """Build a bundle: BACKBONE quantized to full integer, verified against its float twin.
 
-    BACKBONE is one of efficientnet_lite0 to efficientnet_lite4. For 3 and 4 no weights are published as a
-    package: give --weights.
+    BACKBONE is a name from `edge-deploy models`, which also tells where its weights come from.
     """
     from deploy.conversion import build as builder
 
@@ -94,7 +97,13 @@ def _summary(report: Report) -> str:
         f"  weights      {report.weights}",
     ]
     seen = report.comparison
-    if seen and seen.top1 is not None and seen.top5 is not None and seen.float_top1 is not None and seen.float_top5:
+    if (
+        seen
+        and seen.top1 is not None
+        and seen.top5 is not None
+        and seen.float_top1 is not None
+        and seen.float_top5 is not None
+    ):
         low, high = seen.top1_interval95 or (0.0, 1.0)
         lines += [
             f"  int8         top-1 {seen.top1:.2%} (95 %: {low:.2%} to {high:.2%}), top-5 {seen.top5:.2%}, "

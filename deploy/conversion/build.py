@@ -23,7 +23,6 @@ from edge.tensors import Interpolation
 
 RECIPE = "static_wi8_ai8"
 LABELS = Path(__file__).with_name("imagenet_labels.txt")
-OPERATORS = ("ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "MEAN", "QUANTIZE", "SOFTMAX")
 MOST_BYTES_PER_PARAMETER = 1.18  # a byte each, and what per-channel scales, biases, labels and the graph add
 GOLDEN_SEEDS = 2048
 _SHARE_DIGITS = 6
@@ -162,10 +161,12 @@ def _card(request: Request, row: Backbone, found: weights.Weights, classes: int)
 
 def _graph_bars(facts: inspect.Facts, row: Backbone) -> tuple[Bar, ...]:
     expected, given = (1, row.size_px, row.size_px, 3), facts.input
-    foreign = [name for name in facts.operators if name not in OPERATORS]
+    allowed = row.only_operators
+    foreign = [name for name in facts.operators if name not in allowed]
     most_bytes = int(row.parameters * MOST_BYTES_PER_PARAMETER)
+    operators = Bar("operators", "only " + ", ".join(allowed), ", ".join(foreign) or "no other", not foreign)
     return (
-        Bar("operators", "only " + ", ".join(OPERATORS), ", ".join(foreign) or "no other", not foreign),
+        *((operators,) if allowed else ()),
         Bar(
             "convolutions",
             "weights per channel",
@@ -187,14 +188,10 @@ def _accuracy_bars(comparison: verify.Comparison, request: Request, row: Backbon
     least = request.least_agreement_percent
     if least is None:
         least = row.least_agreement_percent
-    bars = [
-        Bar(
-            "agreement",
-            f"at least {least:g} % of {comparison.images} pictures",
-            f"{agreement:.2f} %",
-            agreement >= least,
-        )
-    ]
+    bars = []
+    if least is not None:
+        required = f"at least {least:g} % of {comparison.images} pictures"
+        bars.append(Bar("agreement", required, f"{agreement:.2f} %", agreement >= least))
     drop = comparison.drop_points
     if drop is not None:
         required = f"at most {request.most_drop_points:g} points of top-1 on {comparison.labelled} pictures"
@@ -205,10 +202,10 @@ def _accuracy_bars(comparison: verify.Comparison, request: Request, row: Backbon
 def _require(bars: tuple[Bar, ...]) -> None:
     missed = [f"{bar.name} is {bar.measured}, required is {bar.required}" for bar in bars if not bar.held]
     if missed:
-        raise ModelError(
-            f"The quantized model misses its bars, so no bundle was written: {'; '.join(missed)}; calibrate on other "
-            "pictures, or lower the bars of accuracy with --least-agreement and --most-drop."
-        )
+        ways = "calibrate on other pictures"
+        if any(bar.name in ("agreement", "drop") and not bar.held for bar in bars):
+            ways += ", or lower the bars of accuracy with --least-agreement and --most-drop"
+        raise ModelError(f"The quantized model misses its bars, so no bundle was written: {'; '.join(missed)}; {ways}.")
 
 
 def _data(request: Request) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 import yaml
 
-from edge.bundle import CONTRACT_FILE, Contract, open_bundle
-from edge.errors import ConfigError
+from edge.bundle import CONTRACT_FILE, Contract, open_bundle, read_contract
+from edge.errors import ConfigError, ModelError
 
 MODEL_FILE = "model.tflite"
 LABELS_FILE = "labels.txt"
@@ -53,10 +53,21 @@ def check_target(folder: Path) -> None:
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise ConfigError(f"{folder} is not a folder: expected a new name or a bundle to replace.")
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / CONTRACT_FILE).is_file():
+    if folder.is_dir() and folder.samefile(Path.cwd()):
+        raise ConfigError(f"{folder} is the folder you are in: expected a new name or a bundle to replace.")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_bundle(folder):
         raise ConfigError(
             f"{folder} holds something other than a model bundle: expected a new name or a bundle to replace."
         )
+
+
+def _is_bundle(folder: Path) -> bool:
+    """Whether a folder holds a contract and nothing that is not of the bundle."""
+    try:
+        contract = read_contract(folder)
+    except ModelError:
+        return False
+    return {path.name for path in folder.iterdir()} <= {CONTRACT_FILE, contract.file, contract.labels}
 
 
 def write(folder: Path, contract: Contract, model: bytes, labels: str) -> None:
@@ -116,6 +127,7 @@ def _put_in_place(temporary: Path, folder: Path) -> None:
     folder.rename(aside)
     try:
         temporary.rename(folder)
-    except OSError:
-        aside.rename(folder)
+    except BaseException:  # also Ctrl-C: what is left in the holder is deleted
+        if not folder.exists():
+            aside.rename(folder)
         raise

@@ -80,14 +80,18 @@ class Comparison(msgspec.Struct, frozen=True):
 
 
 def compare(reference: Side, quantized: Side, paths: Sequence[Path]) -> Comparison:
-    """Classify pictures with both models; the truth is what `class_index` reads from a picture's folder.
+    """Classify pictures with both models.
+
+    The truth is what `class_index` reads from a picture's folder, which does not count a background class.
 
     Raises:
         ImageError: a picture cannot be read.
         ModelError: the runtime refuses a model.
         RuntimeUnavailableError: there is no runtime.
     """
-    pictures = [(path, class_index(path, quantized.output.classes)) for path in paths]
+    offset = quantized.output.background_offset
+    indices = [class_index(path, quantized.output.classes - offset) for path in paths]
+    pictures = [(path, index if index is None else index + offset) for path, index in zip(paths, indices)]
     return summary(list(both(reference, quantized, pictures)))
 
 
