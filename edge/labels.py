@@ -108,17 +108,19 @@ class ClassNames:
 
     def __init__(self, labels: Sequence[str]) -> None:
         """Take a model's labels, by output index."""
+        self._exact: dict[str, set[int]] = {}
         self._whole: dict[str, set[int]] = {}
         self._synonyms: dict[str, set[int]] = {}
         for index, label in enumerate(labels):
+            self._exact.setdefault(label, set()).add(index)
             self._whole.setdefault(_plain(label), set()).add(index)
             for part in label.split(","):
                 self._synonyms.setdefault(_plain(part), set()).add(index)
 
     def find(self, text: str) -> frozenset[int]:
-        """The classes whose whole label, else a synonym after a comma, is `text`; case, `_` and `-` aside."""
+        """The classes whose label is `text`; else, case, `_` and `-` aside, whose whole label or else a synonym is."""
         plain = _plain(text)
-        return frozenset(self._whole.get(plain) or self._synonyms.get(plain) or ())
+        return frozenset(self._exact.get(text) or self._whole.get(plain) or self._synonyms.get(plain) or ())
 
 
 def _plain(text: str) -> str:

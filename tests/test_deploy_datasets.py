@@ -89,18 +89,23 @@ def test_the_folder_tells_the_class(folder: str, expected: object) -> None:
     assert datasets.class_index(Path("x", folder, "1.jpg"), 1000) == expected
 
 
-def test_calibration_pictures_are_of_the_training_part_and_of_every_class(tmp_path: Path) -> None:
-    dataset = datasets.split(fill(tmp_path, cat=60, dog=20))
-    train = [one.path for one in dataset.part("train")]
-    assert len(train) == 64
-    for seed in range(5):
-        chosen = datasets.calibration_pictures(dataset, 16, seed)
-        assert set(chosen) <= set(train)
-        assert Counter(path.parent.name for path in chosen) == {"cat": 12, "dog": 4}
-    assert len({datasets.calibration_pictures(dataset, 16, seed) for seed in range(5)}) > 1
-    assert datasets.calibration_pictures(dataset, 1000) == tuple(train)
+def test_calibration_pictures_are_of_every_class() -> None:
+    paths = [Path("cat", str(number)) for number in range(48)] + [Path("dog", str(number)) for number in range(16)]
+    chosen = datasets.calibration_pictures(paths, 16)
+    assert set(chosen) <= set(paths)
+    assert Counter(path.parent.name for path in chosen) == {"cat": 12, "dog": 4}
+    assert datasets.calibration_pictures(paths, 1000) == tuple(paths)
     with pytest.raises(ConfigError, match="0 calibration images"):
-        datasets.calibration_pictures(dataset, 0)
+        datasets.calibration_pictures(paths, 0)
+
+
+def test_frames_of_a_fixed_camera_are_told_a_way_out(tmp_path: Path) -> None:
+    for name in ("empty", "full"):
+        for quality in range(80, 95):
+            picture(tmp_path / name / f"{quality}.jpg", 1 if name == "full" else 2, quality)
+    with pytest.raises(ConfigError, match=r"has 15 pictures, 1 when .* allow them with --near-bits -1\.$"):
+        datasets.split(tmp_path)
+    assert datasets.split(tmp_path, near_bits=-1).report().counts["full"] == {"train": 11, "validation": 2, "test": 2}
 
 
 def test_each_class_is_divided_by_the_shares(tmp_path: Path) -> None:

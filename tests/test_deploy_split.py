@@ -38,7 +38,7 @@ def test_a_split_is_read_as_it_was_written(folder: Path, tmp_path: Path) -> None
     dataset = datasets.split(folder)
     file = tmp_path / "split.csv"
     datasets.write_split(dataset, file)
-    again = datasets.read_split(file, folder, contents=True)
+    again = datasets.read_split(file, folder)
     assert again.pictures == dataset.pictures
     assert again.classes == dataset.classes
     assert again.report() == dataset.report()
@@ -80,10 +80,6 @@ def test_missing_and_changed_pictures_are_errors(folder: Path, tmp_path: Path) -
     datasets.write_split(datasets.split(folder), file)
     path = folder / "cat, big" / "3.jpg"
     content = path.read_bytes()
-    path.write_bytes(content[:-4] + b"\0\0\xff\xd9")
-    datasets.read_split(file, folder)
-    with pytest.raises(ConfigError, match=r"1 of the 25 pictures .* changed .*3\.jpg is the first"):
-        datasets.read_split(file, folder, contents=True)
     path.write_bytes(content + b"more")
     with pytest.raises(ConfigError, match=r"1 of the 25 pictures .* changed .*3\.jpg is the first"):
         datasets.read_split(file, folder)
@@ -127,7 +123,7 @@ def test_files_that_are_no_split(tmp_path: Path, content: str | bytes, message: 
 def test_places_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
     dataset = datasets.split(folder)
     for place in (tmp_path, Path(), tmp_path / "no" / "split.csv", Path("/proc/split.csv")):
-        with pytest.raises(ConfigError, match="Cannot write the split"):
+        with pytest.raises(ConfigError, match="Cannot write"):
             datasets.write_split(dataset, place)
     with pytest.raises(ConfigError, match="Cannot read the split"):
         datasets.read_split(tmp_path / "no.csv")

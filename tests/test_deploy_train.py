@@ -411,6 +411,9 @@ def test_places_that_are_taken(two: Path, tensorflow: None, tmp_path: Path) -> N
         said = refused(two, "--out", out)
         assert "holds something other than a training" in said or "Cannot write" in said or "Not a directory" in said
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    for out in (two, two / "run", two / NAMES[0] / "a" / "run"):
+        assert "lies inside the pictures in" in refused(two, "--out", out)
+    assert sorted(path.name for path in two.iterdir()) == sorted(NAMES)
 
 
 PARTS = st.integers(1, 97).flatmap(lambda one: st.tuples(st.just(one), st.integers(1, 98 - one)))
@@ -430,6 +433,7 @@ PARTS = st.integers(1, 97).flatmap(lambda one: st.tuples(st.just(one), st.intege
         augment=st.sampled_from([(), ("flip",), ("crop", "colour")]),
         class_weights=st.booleans(),
         seed=st.integers(0, 2**32 - 2),
+        near_bits=st.none() | st.integers(-1, 128),
         shares=PARTS.map(lambda two: (two[0] / 100, two[1] / 100, (100 - sum(two)) / 100)),
     )
 )

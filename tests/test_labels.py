@@ -75,6 +75,12 @@ def test_an_ambiguous_name_is_both_and_a_whole_label_comes_first() -> None:
     assert classes.find("maillot") == {2}
 
 
+def test_an_exact_name_comes_before_one_in_other_letters() -> None:
+    classes = labels.ClassNames(["red_rose", "Red rose", "red-rose, rosa"])
+    assert [classes.find(name) for name in ("red_rose", "Red rose", "red-rose, rosa")] == [{0}, {1}, {2}]
+    assert classes.find("RED ROSE") == {0, 1}
+
+
 def test_background_is_told_by_the_names_or_by_the_flag() -> None:
     assert labels.fit(["background", "cat"], 2, None, "x") == (("background", "cat"), 1)
     assert labels.fit(["background", "cat"], 2, False, "x") == (("background", "cat"), 0)

@@ -51,10 +51,11 @@ def compare(
     try:
         from deploy.comparison import report as comparison_report
         from deploy.comparison.compare import Request, compare, entry
-        from deploy.training.train import Settings
+        from deploy.training.settings import Settings, check_out
 
         entries = tuple(entry(text, options["mode"]) for text in backbones.split(","))
         settings = Settings(backbone=entries[0].backbone, data=(str(data),), augment=kinds(augment), **options)
+        check_out(settings, out)
         request = Request(entries, settings, _weights(weights), seeds, out, cache, calibration_images)
         result = compare(request, Bars())
         text = as_json(result) if json else comparison_report.markdown(result)

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 10
 
+near_bits_option = click.option(
+    "--near-bits",
+    type=click.IntRange(-1, 128),
+    help="Pictures of a class stay on one side when at most so many bits of 256 differ between their perceptual "
+    "hashes; -1: only equal files. [76]",
+)
+
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
@@ -29,12 +36,7 @@ _MOST_NAMED = 10
     show_default=True,
     help="Percent for training, validation and test.",
 )
-@click.option(
-    "--near-bits",
-    type=click.IntRange(-1, 128),
-    help="Pictures of a class stay on one side when at most so many bits of 256 differ between their perceptual "
-    "hashes; -1: only equal files. [76]",
-)
+@near_bits_option
 @click.option(
     "--copy",
     "copy",
@@ -54,7 +56,7 @@ def split(
     """
     from tqdm import tqdm
 
-    from deploy.pictures import copies, datasets, likeness, split_files
+    from deploy.pictures import copies, datasets, split_files
 
     percent = _percent(shares)
     split_files.check_target(out)
@@ -66,8 +68,7 @@ def split(
             bar.total = total
             bar.update()
 
-        bits = likeness.NEAR_BITS if near_bits is None else near_bits
-        dataset = datasets.split(data, seed, [share / 100 for share in percent], bits, progress)
+        dataset = datasets.split(data, seed, [share / 100 for share in percent], near_bits, progress)
     datasets.write_split(dataset, out)
     if copy is not None:
         copies.copy_parts(dataset, copy)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import click
 
 from deploy.commands import as_json, reported, say
-from deploy.commands.split import traits
+from deploy.commands.split import near_bits_option, traits
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def settings_options(function: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--views", default=4, show_default=True, help="Variants of each picture with --augment."),
             click.option("--class-weights", is_flag=True, help="Let rare classes count as much as frequent ones."),
             click.option("--seed", default=0, show_default=True, help="Of the split and of the training."),
+            near_bits_option,
         )
     ):
         function = option(function)

@@ -67,7 +67,7 @@ def split(
     folder: Path,
     seed: int = 0,
     shares: Sequence[float] = SHARES,
-    near_bits: int = likeness.NEAR_BITS,
+    near_bits: Optional[int] = None,
     progress: Optional[Progress] = None,
 ) -> Dataset:
     """Divide a folder of class folders into training, validation and test.
@@ -81,7 +81,7 @@ def split(
         folder: its folders are the classes: see `folders.class_pictures`.
         seed: another one gives another split.
         shares: of training, validation and test; their sum is 1.
-        near_bits: see `likeness.groups`; below 0 only equal files stay together.
+        near_bits: see `likeness.groups`; below 0 only equal files stay together. None: `likeness.NEAR_BITS`.
         progress: is told how many pictures were read.
 
     Raises:
@@ -92,9 +92,10 @@ def split(
             f"The shares are {', '.join(f'{share:g}' for share in shares)}: expected three above 0 that add up to 1, "
             "for training, validation and test."
         )
+    bits = likeness.NEAR_BITS if near_bits is None else near_bits
     found = class_pictures(folder)
     classes = tuple(found)
-    seen = _look(list(found.values()), near_bits, progress)
+    seen = _look(list(found.values()), bits, progress)
     members: dict[str, list[int]] = {}
     for index, group in enumerate(seen.groups):
         members.setdefault(group, []).append(index)
@@ -104,7 +105,7 @@ def split(
         pure = [group for group, of in own.items() if all(seen.class_ids[one] == class_id for one in of)]
         pictures = seen.class_ids.count(class_id)
         if len(pure) < len(PARTS):
-            raise ConfigError(_too_few(name, folder, pictures, len(pure), seen.skipped_of(class_id)))
+            raise ConfigError(_too_few(name, folder, pictures, len(pure), seen.skipped_of(class_id), bits))
         pure.sort(key=lambda group: hashlib.sha256(f"{seed} {group}".encode()).digest())
         wanted = [max(1, math.floor(share * pictures + 0.5)) for share in shares[1:]]
         parts.update(zip(pure, _assign([len(own[group]) for group in pure], *wanted)))
@@ -163,26 +164,22 @@ def calibration_split(paths: Sequence[Path], calibration_images: int) -> Calibra
     )
 
 
-def calibration_pictures(pictures: Union[Dataset, Sequence[Path]], count: int, seed: int = 0) -> tuple[Path, ...]:
-    """Choose evenly spaced training pictures; as they are in the order of their classes, each class gets its share.
+def calibration_pictures(pictures: Sequence[Path], count: int) -> tuple[Path, ...]:
+    """Choose evenly spaced pictures, so that each class gets its share.
 
     Args:
-        pictures: a data set, of which only the training part is used, or paths in the order of their classes.
+        pictures: in the order of their classes.
         count: how many; all are taken when there are not more.
-        seed: another one begins at another picture.
 
     Raises:
         ConfigError: `count` is below 1.
     """
     if count < 1:
         raise ConfigError(f"{count} calibration images were asked for: expected at least one.")
-    if isinstance(pictures, Dataset):
-        pictures = [picture.path for picture in pictures.part("train")]
     total = len(pictures)
     if total <= count:
         return tuple(pictures)
-    offset = seed * 7919 % total  # in steps of 1 / count pictures; a prime, so that seeds next to each other differ
-    return tuple(pictures[(number * total + offset) // count] for number in range(count))
+    return tuple(pictures[number * total // count] for number in range(count))
 
 
 def _look(
@@ -245,13 +242,14 @@ def _assign(sizes: list[int], validation: int, test: int) -> list[Part]:
     return parts
 
 
-def _too_few(name: str, folder: Path, pictures: int, groups: int, skipped: Sequence[Skipped]) -> str:
+def _too_few(name: str, folder: Path, pictures: int, groups: int, skipped: Sequence[Skipped], near_bits: int) -> str:
     alike = f", {groups} when duplicates and what is in two classes count once" if groups < pictures else ""
     unusable = f" ({len(skipped)} cannot be used; {skipped[0].reason.rstrip('.')})" if skipped else ""
     counted = "1 picture" if pictures == 1 else f"{pictures} pictures"
+    way_out = "; frames of a fixed camera: allow them with --near-bits -1" if alike and near_bits >= 0 else ""
     return (
         f"The class {name!r} in {path_text(folder)} has {counted}{alike}{unusable}: expected at least 3, one each for "
-        "training, validation and test."
+        f"training, validation and test{way_out}."
     )
 
 

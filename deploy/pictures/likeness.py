@@ -92,11 +92,12 @@ def perceptual_hash(rgb: NDArray[np.uint8]) -> Optional[bytes]:
 
 
 def groups(looks: Sequence[Look], classes: Sequence[int], near_bits: int = NEAR_BITS) -> NDArray[np.int64]:
-    """Group equal files of any class, and within each class pictures that look alike, also through others.
+    """Group equal files of any class, and within each class pictures that look like the first of their group.
 
-    Alike pictures of two classes stay apart: there the difference is what is to be learned, as with a camera that
-    does not move. All pairs of a class are compared, 2 x 256 operations each, by matrix multiplication: 100,000
-    pictures of one class take about as long as decoding them.
+    First is the one of the lowest SHA-256. Likeness does not reach on through others, as then a slow change over many
+    frames would join them all. Alike pictures of two classes stay apart: there the difference is what is to be
+    learned, as with a camera that does not move. All pairs of a class are compared, 2 x 256 operations each, by matrix
+    multiplication: 100,000 pictures of one class take about as long as decoding them.
 
     Args:
         looks: of n pictures.
@@ -109,26 +110,32 @@ def groups(looks: Sequence[Look], classes: Sequence[int], near_bits: int = NEAR_
     first: dict[str, int] = {}
     labels = np.array([first.setdefault(seen.sha256, index) for index, seen in enumerate(looks)], np.int64)
     by_class: dict[int, list[int]] = {}
-    for index, (seen, class_id) in enumerate(zip(looks, classes)):
-        if seen.hash is not None:
-            by_class.setdefault(class_id, []).append(index)
+    for index in sorted(range(len(looks)), key=lambda index: looks[index].sha256):
+        if looks[index].hash is not None:
+            by_class.setdefault(classes[index], []).append(index)
     for indices in by_class.values():
-        _join_near(labels, np.array(indices), [looks[index].hash or b"" for index in indices], near_bits)
+        firsts = _firsts([looks[index].hash or b"" for index in indices], near_bits)
+        for index, first_place in zip(indices, firsts.tolist()):
+            own, joined = labels[indices[first_place]], labels[index]
+            if own != joined:
+                labels[labels == joined] = own
     return labels
 
 
-def _join_near(labels: NDArray[np.int64], indices: NDArray[np.int64], hashes: list[bytes], near_bits: int) -> None:
+def _firsts(hashes: list[bytes], near_bits: int) -> NDArray[np.int64]:
+    """The place of the first of each one's group: of the first near one that began a group, or its own."""
     bits = np.unpackbits(np.frombuffer(b"".join(hashes), np.uint8).reshape(len(hashes), -1), axis=1)
     signs = 2 * bits.astype(np.float32) - 1
     least = bits.shape[1] - 2 * near_bits  # the product of signs is: equal bits - different bits
+    firsts = np.arange(len(hashes))
     for top in range(0, len(hashes), _ROWS):
         for left in range(top, len(hashes), _COLUMNS):
             alike = signs[top : top + _ROWS] @ signs[left : left + _COLUMNS].T >= least
             for row in np.flatnonzero(alike.sum(axis=1) > (left == top)):
-                own = labels[indices[top + row]]
-                found = labels[indices[left : left + _COLUMNS][alike[row]]]
-                for other in np.unique(found[found != own]):
-                    labels[labels == other] = own
+                near = left + np.flatnonzero(alike[row])
+                if firsts[top + row] == top + row:
+                    firsts[near[(near > top + row) & (firsts[near] == near)]] = top + row
+    return firsts
 
 
 def jpeg_header(content: bytes) -> tuple[int, int]:

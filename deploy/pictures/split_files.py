@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import hashlib
-import os
+import io
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -13,6 +11,7 @@ from typing import Literal, Optional, get_args
 
 import msgspec
 
+from deploy import files
 from deploy.pictures.folders import class_name, pictures_below
 from edge.errors import ConfigError
 from edge.images import path_text
@@ -153,30 +152,18 @@ def write_split(dataset: Dataset, path: Path) -> None:
         for one in dataset.skipped
     ]
     check_target(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(COLUMNS)
-            writer.writerows(rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        raise ConfigError(f"Cannot write the split {path}: {error.strerror or error}.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()  # only there when something went wrong
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([COLUMNS, *rows])
+    files.write(path, text.getvalue())
 
 
-def read_split(path: Path, root: Optional[Path] = None, contents: bool = False) -> Dataset:
-    """Read what `write_split` wrote, and see whether the pictures are still the same.
+def read_split(path: Path, root: Optional[Path] = None) -> Dataset:
+    """Read what `write_split` wrote, and see whether the pictures are still there and of the same sizes.
 
     Args:
         path: of the CSV file.
         root: the folder that its paths begin at; without it the folder that it lies in. Of given parts it is the
             folder that all three lie in.
-        contents: compare the SHA-256 of each file too, not only its size.
 
     Returns:
         The data set; pictures that came later are `unlisted`.
@@ -203,7 +190,7 @@ def read_split(path: Path, root: Optional[Path] = None, contents: bool = False) 
             raise ConfigError(
                 f"The split {path} has no {part} picture of the class {classes[min(absent)]!r}: make the split anew."
             )
-    _check(pictures, path, root, contents)
+    _check(pictures, path, root)
     return Dataset(root, classes, tuple(pictures), tuple(skipped), _unlisted(rows, root))
 
 
@@ -242,25 +229,19 @@ def _wrong(row: dict[str, str]) -> Optional[str]:
     return None
 
 
-def _check(pictures: list[Picture], path: Path, root: Path, contents: bool) -> None:
+def _check(pictures: list[Picture], path: Path, root: Path) -> None:
     missing = [picture.path for picture in pictures if not picture.path.is_file()]
     if missing:
         raise ConfigError(
             f"{len(missing)} of the {len(pictures)} pictures in {path} are missing below {path_text(root)} "
             f"({path_text(missing[0])} is the first): give the folder that the split was made from, or make it anew."
         )
-    changed = [picture.path for picture in pictures if _has_changed(picture, contents)]
+    changed = [picture.path for picture in pictures if picture.path.stat().st_size != picture.size_bytes]
     if changed:
         raise ConfigError(
             f"{len(changed)} of the {len(pictures)} pictures in {path} changed since it was written "
             f"({path_text(changed[0])} is the first): make the split anew."
         )
-
-
-def _has_changed(picture: Picture, contents: bool) -> bool:
-    if picture.path.stat().st_size != picture.size_bytes:
-        return True
-    return contents and hashlib.sha256(picture.path.read_bytes()).hexdigest() != picture.sha256
 
 
 def _unlisted(rows: list[dict[str, str]], root: Path) -> tuple[Path, ...]:

@@ -71,15 +71,15 @@ def from_folder(data: Path, labels: Sequence[str], background_offset: int) -> La
 def class_indices(folders: Iterable[str], labels: Sequence[str], background_offset: int) -> dict[str, int]:
     """The output that is right for each class folder.
 
-    A folder is named exactly as a label, or as `edge.labels.ClassNames` finds it. Where one is neither, all are to be
-    named `NNN_anything`, NNN being the class index, background not counted.
+    A folder is named as `edge.labels.ClassNames` finds one label. Where one is not, all are to be named `NNN_anything`,
+    NNN being the class index, background not counted.
 
     Raises:
         ConfigError: neither holds for all.
     """
     names = sorted(folders)
     known = ClassNames(labels)
-    named = {name: _by_name(name, labels, known) for name in names}
+    named = {name: _by_name(name, known) for name in names}
     indices = {name: index for name, index in named.items() if index is not None}
     if len(indices) == len(names):
         return indices
@@ -95,9 +95,7 @@ def class_indices(folders: Iterable[str], labels: Sequence[str], background_offs
     )
 
 
-def _by_name(folder: str, labels: Sequence[str], known: ClassNames) -> Optional[int]:
-    if labels.count(folder) == 1:
-        return labels.index(folder)
+def _by_name(folder: str, known: ClassNames) -> Optional[int]:
     found = known.find(folder)
     return min(found) if len(found) == 1 else None
 

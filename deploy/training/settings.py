@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Literal, Optional
 
 import msgspec
 
 from deploy.pictures import augment, datasets
 from edge.errors import ConfigError
+from edge.images import path_text
 
 Mode = Literal["head", "finetune"]
 
 _MOST = 1_000_000  # of what is counted: far more than anybody trains
 _MOST_HIDDEN = 65_536
+_MOST_BITS = 128  # of 256: half differ between any two pictures
 _MOST_SEED = 2**32 - 2  # Keras keeps seeds in 32 bits, and the seed plus one is used too
 _PARTS = ("--train", "--validation", "--test")
 
@@ -47,6 +50,8 @@ class Settings(msgspec.Struct, frozen=True):
     seed: int = 0
     shares: tuple[float, float, float] = datasets.SHARES
     """Of training, validation and test; only where the split is made here."""
+    near_bits: Optional[int] = None
+    """See `datasets.split`; only where the split is made here."""
     split: Optional[str] = None
     """A split.csv to use instead of making one."""
     licence: Optional[str] = None
@@ -89,6 +94,7 @@ def check(settings: Settings) -> None:
         ("blocks", 1, _MOST),
         ("hidden", 1, _MOST_HIDDEN),
         ("seed", 0, _MOST_SEED),
+        ("near_bits", -1, _MOST_BITS),
     ):
         value = getattr(settings, name)
         if value is not None and not least <= value <= most:
@@ -108,6 +114,23 @@ def check(settings: Settings) -> None:
     divided = settings.split is not None or len(settings.data) > 1
     if divided and settings.shares != datasets.SHARES:
         raise ConfigError("--shares was given for pictures that are divided already: leave it away.")
+    if divided and settings.near_bits is not None:
+        raise ConfigError("--near-bits was given for pictures that are divided already: leave it away.")
+
+
+def check_out(settings: Settings, out: Path) -> None:
+    """Refuse results inside a folder of pictures, where the next training would take their folder for a class.
+
+    Raises:
+        ConfigError: they would lie there.
+    """
+    place = out.resolve()
+    for folder in settings.data:
+        if Path(folder).resolve() in (place, *place.parents):
+            raise ConfigError(
+                f"--out {path_text(out)} lies inside the pictures in {path_text(Path(folder))}: give a folder "
+                "elsewhere, as one there would be taken for a class."
+            )
 
 
 def _flag(name: str) -> str:

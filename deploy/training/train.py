@@ -76,6 +76,7 @@ def train(settings: Settings, out: Path, cache: Optional[Path], progress: Progre
     training_settings.check(settings)
     row = backbone(settings.backbone)
     _check_installed()
+    training_settings.check_out(settings, out)
     _check_out(settings, out)
     progress.step("reading the pictures")
     with progress.pictures(None) as done:
@@ -168,7 +169,7 @@ def _dataset(settings: Settings, out: Path, done: Callable[[int], object]) -> Da
         return datasets.from_parts(roots[0], roots[1], roots[2], read)
     if settings.split is not None:
         return datasets.read_split(Path(settings.split), roots[0])
-    return datasets.split(roots[0], settings.seed, settings.shares, progress=read)
+    return datasets.split(roots[0], settings.seed, settings.shares, settings.near_bits, read)
 
 
 def require_tensorflow() -> None:
