@@ -9,13 +9,14 @@ import zipfile
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from deploy.conversion import keras_files
 from deploy.conversion.keras_files import Card
 from edge.errors import ModelError
-from edge.tensors import InputSpec
-from tests.conftest import ROOT
+from edge.tensors import InputSpec, Preprocessor
+from tests.conftest import KERAS_WITH_NUMPY_2, ROOT
 
 CARD = Card("tiny", InputSpec(32, 32, "float32", (127.5,), (127.5,)), ("red, rot", "grün"), "random", "none")
 SAVED = """
@@ -124,3 +125,35 @@ def test_a_model_keeps_its_card_and_opens_in_plain_keras(tmp_path: Path) -> None
     assert "has 3 outputs and 1 labels" in labels
     assert "takes pictures of 32 x 32 px" in size
     assert disk.startswith("Cannot write the model ")
+
+
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.filterwarnings(f"ignore:{KERAS_WITH_NUMPY_2}:DeprecationWarning")
+@pytest.mark.parametrize("nested", [False, True])
+def test_keras_resnet_gets_its_colours_in_keras_order(nested: bool, tmp_path: Path) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    options = {"weights": None, "input_shape": (224, 224, 3)}
+    if nested:
+        inner = keras.applications.ResNet50(include_top=False, pooling="avg", **options)
+        given = keras.Input((224, 224, 3))
+        model = keras.Model(given, keras.layers.Dense(3, activation="softmax")(inner(given)))
+    else:
+        model = keras.applications.ResNet50(classes=3, **options)
+    model.layers[-1].kernel.assign(model.layers[-1].kernel / 50)  # no score near 0 or 1, where all would be alike
+    model.save(tmp_path / "resnet.keras")
+    (tmp_path / "labels.txt").write_text("a\nb\nc\n", encoding="utf-8")
+    picture = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    picture[..., 0] //= 4  # red and blue must not look alike
+
+    ours, card = keras_files.load(tmp_path / "resnet.keras", "resnet50", tmp_path / "labels.txt")
+    tensor = np.empty((1, 224, 224, 3), np.float32)
+    Preprocessor(msgspec.structs.replace(card.input, crop_fraction=1.0)).fill(picture, tensor[0])
+    theirs = keras.applications.resnet50.preprocess_input(picture[None].astype(np.float32))
+    got, expected, unturned = (
+        np.asarray(network(values, training=False))[0]
+        for network, values in ((ours, tensor), (model, theirs), (model, tensor))
+    )
+    np.testing.assert_allclose(got, expected, rtol=1e-3)
+    assert np.abs(unturned - expected).max() > 5e-3

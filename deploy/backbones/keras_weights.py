@@ -20,8 +20,9 @@ from edge.errors import ModelError
 if TYPE_CHECKING:
     from deploy.backbones import Backbone
 
+CARD = "edge_runner.json"
+"""Inside a .keras of this project."""
 _ARCHIVED = "model.weights.h5"  # inside a .keras
-_CARD = "edge_runner.json"  # inside a .keras of this project
 _DAMAGE = (OSError, LookupError, RuntimeError, TypeError, ValueError, zipfile.BadZipFile, EOFError)
 """What zipfile and h5py raise for malformed files."""
 
@@ -66,6 +67,12 @@ def load(row: Backbone, content: bytes, source: str) -> tuple[Any, Optional[int]
         ) from None
 
 
+def reverse_input_channels(model: Any) -> None:
+    """Turn the first convolution's kernel round, in place: what took B, G, R takes R, G, B afterwards."""
+    kernel = next(variable for variable in model.weights if len(variable.shape) == 4)  # models inside are searched too
+    kernel.assign(kernel.numpy()[:, :, ::-1])
+
+
 def _unpacked(content: bytes) -> tuple[bytes, bool]:
     """The HDF5 file, and whether this project wrote the archive that it was in."""
     if not content.startswith(b"PK"):
@@ -74,7 +81,7 @@ def _unpacked(content: bytes) -> tuple[bytes, bool]:
         # Keras does not compress: what would become larger than the file was not written by it
         if archive.getinfo(_ARCHIVED).file_size > len(content):
             raise ValueError("it would unpack to more than it holds")
-        return archive.read(_ARCHIVED), _CARD in archive.namelist()
+        return archive.read(_ARCHIVED), CARD in archive.namelist()
 
 
 def _filled(row: Backbone, file: Any, size_bytes: int, source: str, flip: bool) -> tuple[Any, Optional[int]]:
@@ -99,9 +106,7 @@ def _filled(row: Backbone, file: Any, size_bytes: int, source: str, flip: bool) 
     if classes:
         place(model, model.get_layer(HEAD), head[0].values, source)
     if flip:
-        first = next(layer for layer in layers if isinstance(layer, keras.layers.Conv2D))
-        kernel, *rest = first.get_weights()
-        first.set_weights([kernel[:, :, ::-1], *rest])
+        reverse_input_channels(model)
     return model, classes
 
 

@@ -62,6 +62,7 @@ def for_inference(model: Any, spec: Optional[InputSpec] = None) -> Any:
         return layer, type(layer).from_config(settings)
 
     def run(part: Any, tensor: Any) -> Any:
+        # clone_model, which is public, begins at inputs only: it cannot put a model in the middle of another
         graph = part._functional if isinstance(part, keras.Sequential) else part
         return graph._run_through_graph(tensor, operation_fn=step)
 

@@ -16,6 +16,7 @@ from typing import Any, Optional
 import msgspec
 
 from deploy.backbones import Backbone, backbone
+from deploy.backbones.keras_weights import CARD, reverse_input_channels
 from edge import __version__
 from edge import labels as label_files
 from edge.bundle import sha256_of
@@ -23,7 +24,6 @@ from edge.errors import ConfigError, LabelError, ModelError
 from edge.tensors import InputSpec
 
 SUFFIX = ".keras"
-_CARD = "edge_runner.json"
 _CONFIG = "config.json"
 _UNSAFE = "Lambda"
 
@@ -70,7 +70,7 @@ def save(path: Path, model: Any, card: Card) -> None:
             partial = Path(folder, path.stem + SUFFIX)
             model.save(partial, include_optimizer=False)
             with zipfile.ZipFile(partial, "a") as archive:
-                archive.writestr(_CARD, msgspec.json.format(msgspec.json.encode(card)))
+                archive.writestr(CARD, msgspec.json.format(msgspec.json.encode(card)))
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
             partial.rename(path)
@@ -92,7 +92,7 @@ def read_card(path: Path) -> Optional[Card]:
             damaged = archive.testzip()
             if damaged is not None:
                 raise ModelError(f"{path} is damaged: {damaged} inside it is not what was written; save it again.")
-            content = archive.read(_CARD) if _CARD in names else None
+            content = archive.read(CARD) if CARD in names else None
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
         if _is_zip(path):
             raise ModelError(f"{path} is damaged: {error}; save or copy it again.") from None
@@ -111,7 +111,8 @@ def load(path: Path, backbone_name: Optional[str] = None, labels: Optional[Path]
     Args:
         path: the file.
         backbone_name: the row whose architecture it is and whose preprocessing it was trained with; needed where the
-            file has no card, and checked where it has one.
+            file has no card, and checked where it has one. Without a card, a network of a `bgr` row was trained as
+            Keras prepares its pictures, and is turned round to take R, G, B.
         labels: the label file; needed where the file has no card, and goes before the card's labels.
 
     Returns:
@@ -136,6 +137,8 @@ def load(path: Path, backbone_name: Optional[str] = None, labels: Optional[Path]
     classes = _classes(model, str(path))
     if card is None and row is not None:
         _check_architecture(model, row, path)
+        if row.bgr:
+            reverse_input_channels(model)
         card = Card(
             backbone=row.name,
             input=row.float_input(),
