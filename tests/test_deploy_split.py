@@ -35,6 +35,7 @@ def edge_deploy_split(*arguments: object) -> Result:
 
 
 def test_a_split_is_read_as_it_was_written(folder: Path, tmp_path: Path) -> None:
+    picture(folder / "Löwe" / os.fsdecode(b"\xff") / "1.jpg", 503)
     dataset = datasets.split(folder)
     file = tmp_path / "split.csv"
     datasets.write_split(dataset, file)
@@ -42,7 +43,7 @@ def test_a_split_is_read_as_it_was_written(folder: Path, tmp_path: Path) -> None
     assert again.pictures == dataset.pictures
     assert again.classes == dataset.classes
     assert again.report() == dataset.report()
-    assert len(again.skipped) == 2
+    assert len(again.skipped) == 3
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["split.csv"]
 
 
@@ -127,18 +128,6 @@ def test_places_that_cannot_be_written(folder: Path, tmp_path: Path) -> None:
             datasets.write_split(dataset, place)
     with pytest.raises(ConfigError, match="Cannot read the split"):
         datasets.read_split(tmp_path / "no.csv")
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_disk_leaves_the_older_split(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = datasets.split(folder)
-    file = tmp_path / "split.csv"
-    file.write_text("older")
-    (tmp_path / f".split.csv.{os.getpid()}.partial").symlink_to("/dev/full")
-    with pytest.raises(ConfigError, match="No space left on device"):
-        datasets.write_split(dataset, file)
-    assert file.read_text() == "older"
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".partial")]
 
 
 def test_parts_as_folders_hold_each_picture_once(folder: Path, tmp_path: Path) -> None:

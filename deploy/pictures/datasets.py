@@ -186,10 +186,12 @@ def _look(
     folders: list[tuple[Path, ...]], near_bits: int, progress: Optional[Progress], folders_per_class: int = 1
 ) -> _Seen:
     listed = [(path, number // folders_per_class) for number, paths in enumerate(folders) for path in paths]
+    root = os.path.commonpath([path for path, _ in listed])
     paths, class_ids, looks, skipped = [], [], [], []
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        for number, ((path, class_id), seen) in enumerate(zip(listed, pool.map(_try, [path for path, _ in listed]))):
+        found = pool.map(lambda one: _try(one[0], root), listed)
+        for number, ((path, class_id), seen) in enumerate(zip(listed, found)):
             if isinstance(seen, likeness.Look):
                 paths.append(path)
                 class_ids.append(class_id)
@@ -208,10 +210,10 @@ def _look(
     return _Seen(tuple(paths), tuple(class_ids), tuple(looks), groups, tuple(skipped))
 
 
-def _try(path: Path) -> Union[likeness.Look, str]:
+def _try(path: Path, root: str) -> Union[likeness.Look, str]:
     """What a picture is, or why it cannot be used."""
     try:
-        os.fsencode(path.name).decode()
+        os.fsencode(path.relative_to(root)).decode()  # as the split file is to name it
         return likeness.look(path)
     except UnicodeDecodeError:
         return f"{path_text(path)} has a name that is not UTF-8: rename it."
