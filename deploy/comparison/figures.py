@@ -41,7 +41,7 @@ def accuracy_latency(result: Comparison) -> Figure:
     figure = Figure(figsize=(9, max(5.0, 2.2 + 0.25 * len(shown))), layout="constrained")
     axes = figure.subplots()
     for number, line in enumerate(shown):
-        points = [(line.latency_ms[form].p50, 100 * (line.top1(form) or 0.0)) for form in FORMS]
+        points = [(line.latency_ms[form].p50 or 0.0, 100 * (line.top1(form) or 0.0)) for form in FORMS]
         axes.plot(*zip(*points), color=_colour(number), linewidth=1, alpha=0.5)
         for form, point in zip(FORMS, points):
             axes.plot(*point, _MARKERS[form], color=_colour(number), markersize=7)
