@@ -22,8 +22,8 @@ import signal, time
 from deploy.comparison import apart
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
-    print("started", flush=True)
     try:
+        print("started", flush=True)
         apart.run(time.sleep, 600)
     except KeyboardInterrupt:
         print("interrupted")
@@ -69,13 +69,10 @@ def test_a_process_that_dies_is_one_sentence(function: object, argument: int, se
         apart.run(function, argument)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupt_there_is_an_interrupt_here() -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            apart.run(signal.raise_signal, signal.SIGINT)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        apart.run(signal.raise_signal, signal.SIGINT)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.1, 0.3, 1.0])
