@@ -180,7 +180,8 @@ cli(sys.argv[1:])
     ],
 )
 def test_mistakes_are_told_before_any_work(options: Sequence[str], sentence: str, tmp_path: Path) -> None:
-    said = refused(tmp_path, *options, "--out", tmp_path / "out")
+    (tmp_path / "pictures").mkdir()
+    said = refused(tmp_path / "pictures", *options, "--out", tmp_path / "out")
     assert sentence in said
     assert not (tmp_path / "out").exists()
 

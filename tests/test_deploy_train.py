@@ -222,7 +222,7 @@ def test_the_same_seed_gives_the_same_and_the_pictures_are_told_of(two: Path, ca
     kept = ("split.csv", "labels.txt", "curves.png", "confusion.png")
     assert all((tmp_path / "one" / name).read_bytes() == (tmp_path / "same" / name).read_bytes() for name in kept)
     assert kernels(tmp_path / "one") == kernels(tmp_path / "same")
-    found = "  found        1 duplicates (0 of them near), 1 left out; named in metrics.json"
+    found = "  found        1 duplicates (0 of them near), 1 left out; split.csv tells which"
     assert said[0][3] == found
     (skipped,) = training_report.read(tmp_path / "one").data.skipped
     assert "broken.jpg is not a picture" in skipped

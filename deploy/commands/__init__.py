@@ -13,9 +13,12 @@ import click
 
 from edge.errors import EdgeError
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+
 
 def reported(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command `--debug`, and its errors one sentence on stderr and exit code 1."""
+    """Give a command `--debug`; its errors become one sentence on stderr and exit code 1, Ctrl-C exit code 130."""
 
     @click.option("--debug", is_flag=True, help="Print the traceback of an error.")
     @functools.wraps(function)
@@ -27,6 +30,11 @@ def reported(function: Callable[..., Any]) -> Callable[..., Any]:
                 raise
             click.echo(f"Error: {error}", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            if debug:
+                raise
+            click.echo("Interrupted.", err=True)
+            sys.exit(INTERRUPTED)
 
     return run
 

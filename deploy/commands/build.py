@@ -24,7 +24,13 @@ if TYPE_CHECKING:
     help="Pictures: a part calibrates, the rest measures the accuracy, with the truth from folders named NNN_anything, "
     "NNN being the class index from 0.",
 )
-@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), required=True, help="The bundle to write.")
+@click.option(
+    "--out",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The bundle to write; an older one is replaced.",
+)
 @click.option(
     "--calibration-images",
     type=click.IntRange(1),

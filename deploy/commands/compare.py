@@ -8,11 +8,10 @@ from typing import Any, Optional
 
 import click
 
-from deploy.commands import as_json, reported
+from deploy.commands import INTERRUPTED, as_json, reported
 from deploy.commands.train import Bars, kinds, settings_options
 from edge.errors import ConfigError
 
-_INTERRUPTED = 130
 _FOLDER = click.Path(path_type=Path)
 
 
@@ -61,7 +60,7 @@ def compare(
         text = as_json(result) if json else comparison_report.markdown(result)
     except KeyboardInterrupt:
         click.echo("Interrupted: what is finished is kept, run it again to go on.", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     click.echo(text)
 
 

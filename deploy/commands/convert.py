@@ -18,7 +18,9 @@ _RECIPES = ("static_wi8_ai8", "dynamic_wi8", "float16", "float32")
 
 @click.command()
 @click.argument("model", type=_PATH, metavar="MODEL.keras")
-@click.option("--out", metavar="FOLDER", type=_PATH, required=True, help="The bundle to write.")
+@click.option(
+    "--out", metavar="FOLDER", type=_PATH, required=True, help="The bundle to write; an older one is replaced."
+)
 @click.option(
     "--recipe",
     type=click.Choice(_RECIPES),

@@ -27,7 +27,13 @@ near_bits_option = click.option(
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--out", metavar="FILE", type=click.Path(path_type=Path), required=True, help="The CSV file to write.")
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The CSV file to write; an older one is replaced.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Another one gives another split.")
 @click.option(
     "--shares",
@@ -97,7 +103,7 @@ def summary(dataset: Dataset) -> str:
     ]
     lines.append(
         f"duplicates: {report.exact_duplicates} equal files, {report.near_duplicates} near duplicates, all on the side "
-        "of what they are like"
+        "of what they are like; the column group tells which"
     )
     lines += _listed("the same file in several classes", [", ".join(paths) for paths in report.conflicts])
     lines += _listed("duplicates in several parts", [", ".join(paths) for paths in report.across_parts])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
-from deploy.commands import as_json, reported, say
+from deploy.commands import INTERRUPTED, as_json, reported, say
 from deploy.commands.split import near_bits_option, traits
 from edge.errors import ConfigError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from deploy.training.fitting import Epoch
     from deploy.training.report import Metrics
 
-_INTERRUPTED = 130
 _FOLDER = click.Path(path_type=Path)
 
 
@@ -118,11 +117,11 @@ def train(
         metrics = training.train(settings, out, cache, Bars())
     except KeyboardInterrupt:
         click.echo("Interrupted: what was computed is kept, run it again to go on.", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     click.echo(as_json(metrics) if json else _summary(metrics, out))
     if metrics.interrupted:
         click.echo("Interrupted: this is the best so far; run it again to go on.", err=True)
-        sys.exit(_INTERRUPTED)
+        sys.exit(INTERRUPTED)
 
 
 def _folders(data: Optional[Path], parts: tuple[Optional[Path], ...]) -> tuple[str, ...]:
@@ -188,7 +187,7 @@ def _found(report: Report) -> list[str]:
         f"{len(report.skipped)} left out" if report.skipped else "",
         f"{len(report.unlisted)} not in the split" if report.unlisted else "",
     ]
-    lines = [f"  found        {', '.join(filter(None, found))}; named in metrics.json"] if any(found) else []
+    lines = [f"  found        {', '.join(filter(None, found))}; split.csv tells which"] if any(found) else []
     if report.across_parts:
         groups = len(report.across_parts)
         lines.append(f"  beware       {groups} groups of duplicates lie in several parts: the accuracies are too good")

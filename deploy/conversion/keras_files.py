@@ -98,7 +98,8 @@ def read_card(path: Path) -> Optional[Card]:
             raise ModelError(f"{path} is damaged: {error}; save or copy it again.") from None
         raise ModelError(f"{path} is not a {SUFFIX} file: expected one that Keras 3 saved.") from None
     except OSError as error:
-        raise ModelError(f"Cannot read the model {path}: {error.strerror or error}.") from None
+        advice = f"; give {path / 'model.keras'}" if (path / "model.keras").is_file() else ""
+        raise ModelError(f"Cannot read the model {path}: {error.strerror or error}{advice}.") from None
     try:
         return None if content is None else msgspec.json.decode(content, type=Card)
     except msgspec.DecodeError as error:  # also what does not fit the type

@@ -71,6 +71,9 @@ def _convert(
     labels = None
     if card is not None:
         _require_same(path, card.input, card.labels, bundle)  # before TensorFlow, which takes seconds to come
+        origin = bundle.contract.provenance.weights_sha256 if bundle.contract else None
+        if origin and card.weights_sha256 and origin != card.weights_sha256:
+            raise ModelError(_stranger(path, f"began from other weights ({card.weights})", bundle, "from its own"))
     elif backbone is None:
         raise ConfigError(f"{path} does not say how its pictures are prepared: give --backbone NAME.")
     elif bundle.contract is not None:
