@@ -165,7 +165,7 @@ class Trained(NamedTuple):
 
 @pytest.fixture(scope="session")
 def trained(tensorflow: None, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A fine-tuned EfficientNet-Lite0 with the package's weights."""
+    """A fine-tuned EfficientNet-Lite0 with the package's weights, and many pictures to validate on."""
     from click.testing import CliRunner
 
     from deploy.commands.train import train
@@ -173,7 +173,7 @@ def trained(tensorflow: None, class_folders: Path, tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("trained")
     out, cache = folder / "out", folder / "cache"
     options = ["--mode", "finetune", "--blocks", 2, "--epochs", 8, "--finetune-epochs", 3, "--learning-rate", 3e-3]
-    place = [class_folders, "--backbone", "efficientnet_lite0", "--out", out, "--cache", cache]
+    place = [class_folders, "--backbone", "efficientnet_lite0", "--out", out, "--cache", cache, "--shares", "50,40,10"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", KERAS_WITH_NUMPY_2, DeprecationWarning)
         done = CliRunner().invoke(train, [str(argument) for argument in (*place, *options)])

@@ -74,18 +74,6 @@ def two(photos: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def trained(tensorflow: None, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A fine-tuned EfficientNet-Lite0 with the package's weights, and many pictures to validate on."""
-    folder = tmp_path_factory.mktemp("trained")
-    out, cache = folder / "out", folder / "cache"
-    options = ["--mode", "finetune", "--blocks", 2, "--epochs", 8, "--finetune-epochs", 3, "--learning-rate", 3e-3]
-    place = [class_folders, "--backbone", "efficientnet_lite0", "--out", out, "--cache", cache, "--shares", "50,40,10"]
-    done = CliRunner().invoke(command, [str(argument) for argument in (*place, *options)])
-    assert done.exit_code == 0, done.output
-    return Trained(out, class_folders, cache, done.stdout)
-
-
-@pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 

@@ -246,7 +246,8 @@ def _stage(run: _Run, phase: str, cut: str, state: Path) -> _Stage:
     train, validation = _part(run, plain, "train"), _part(run, plain, "validation")
     train = train._replace(views=[*train.views, *others], weights=_weights(run, train.class_ids))
     folder = state / f"{phase}-{features.key(trunk, View())}"  # with other weights of the backbone it begins anew
-    run.progress.step(f"training the {f'last {settings.blocks} blocks' if fine else 'head'}")
+    what = f"last {settings.blocks} blocks" if fine else "head"
+    run.progress.step(f"{'going on with ' if folder.exists() else ''}training the {what}")
     tail = heads.tail(run.model, cut)
     with run.progress.epochs(recipe.epochs) as tell:
         fit = fitting.fit(tail, phase, train, validation, recipe, folder, tell)
