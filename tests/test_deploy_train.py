@@ -337,7 +337,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_written(two: Path, cach
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-        assert "Cannot write the split" in refused(*options)
+        assert f"Cannot write {out / 'split.csv'}: " in refused(*options)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
         assert "Cannot write the model" in refused(*options)
     finally:
