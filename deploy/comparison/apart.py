@@ -68,13 +68,13 @@ def _refuse(code: Optional[int]) -> NoReturn:
 
 
 def _work(sender: Connection, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    interrupted = False
+    working, interrupted = True, False
 
-    def interrupt(*_: object) -> NoReturn:
+    def interrupt(*_: object) -> None:
         nonlocal interrupted
-        interrupted = True
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what is cleaned up then is left in peace
-        raise KeyboardInterrupt
+        if working and not interrupted:  # once: what is cleaned up then is left in peace
+            interrupted = True
+            raise KeyboardInterrupt
 
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
@@ -82,13 +82,14 @@ def _work(sender: Connection, function: Callable[..., object], arguments: tuple[
             signal.signal(signal.SIGINT, interrupt)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         outcome: tuple[object, object] = function(*arguments), None
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
     except (EdgeError, OSError) as error:
         outcome = None, error
     except BaseException:
         if interrupted:  # libraries turn it into what they like
             return
         raise
+    finally:
+        working = False
     if not interrupted:
         sender.send(outcome)
 
