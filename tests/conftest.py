@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import resource
 import shutil
 import signal
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -143,6 +145,20 @@ def tensorflow() -> None:
     from deploy.training.train import require_tensorflow
 
     require_tensorflow()
+
+
+@contextmanager
+def full_disk(most_bytes: int = 4096) -> Iterator[None]:
+    """No file can grow past so many bytes, as if the disk were full.
+
+    Around the calls that it is for, not around whole tests: pytest itself may be writing to a file.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture

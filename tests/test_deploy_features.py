@@ -23,8 +23,7 @@ from deploy.training.features import Item, Rows, Trunk, View
 from edge.errors import ConfigError, ImageError
 from edge.images import read_rgb
 from edge.tensors import InputSpec, Preprocessor
-from tests.conftest import ROOT, TinyModels
-from tests.test_deploy_files import full_disk  # noqa: F401
+from tests.conftest import ROOT, TinyModels, full_disk
 
 SPEC = InputSpec(height_px=16, width_px=16, dtype="float32", mean=(127.5,), std=(127.5,))
 
@@ -165,10 +164,10 @@ def test_an_interruption_keeps_what_was_done(trunks: Trunks, items: list[Item], 
     assert [path.suffix for path in tmp_path.iterdir()] == [".features"]
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_spoils_nothing(trunks: Trunks, items: list[Item], tmp_path: Path) -> None:
     rows(trunks.pooled(), items, tmp_path)
-    with pytest.raises(ConfigError, match=r"Cannot keep features in .*: File too large; give another --cache\."):
+    sentence = r"Cannot keep features in .*: File too large; give another --cache\."
+    with full_disk(), pytest.raises(ConfigError, match=sentence):
         rows(trunks.wide(), items, tmp_path)  # its trunk fits, twelve records of 1.5 kB do not
     told: list[int] = []
     features.features(trunks.pooled(), items, View(), tmp_path, told.append)

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 import os
-import resource
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from deploy import files
 from edge.errors import ConfigError
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file can grow past 4 kB, as if the disk were full."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+from tests.conftest import full_disk
 
 
 def test_what_was_written_is_there_and_nothing_else(tmp_path: Path) -> None:
@@ -35,10 +25,10 @@ def test_what_was_written_is_there_and_nothing_else(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
 
 
-def test_a_full_disk_leaves_the_older_file(tmp_path: Path, full_disk: None) -> None:
+def test_a_full_disk_leaves_the_older_file(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     files.write(path, "older")
-    with pytest.raises(ConfigError, match=r"Cannot write .*metrics\.json: File too large\."):
+    with full_disk(), pytest.raises(ConfigError, match=r"Cannot write .*metrics\.json: File too large\."):
         files.write(path, b"x" * 5000)
     assert path.read_text() == "older"
     assert list(tmp_path.iterdir()) == [path]

@@ -15,7 +15,7 @@ from deploy.training import fitting
 from deploy.training.features import Rows
 from deploy.training.fitting import Epoch, Part, Recipe
 from edge.errors import ConfigError
-from tests.test_deploy_files import full_disk  # noqa: F401
+from tests.conftest import full_disk
 
 pytestmark = pytest.mark.usefixtures("tensorflow", "ctrl_c")
 
@@ -191,12 +191,11 @@ def test_a_state_of_another_network_is_one_sentence(train: Part, validation: Par
         fitting.fit(other, "head", train, validation, RECIPE, tmp_path, nothing)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_one_sentence(train: Part, validation: Part, tmp_path: Path) -> None:
     import keras
 
     layers = keras.layers
     large = keras.Sequential([keras.Input((8,)), layers.Dense(400), layers.Dense(3, activation="softmax")])
-    with pytest.raises(ConfigError, match=r"Cannot write .*state\.npz: File too large\."):
+    with full_disk(), pytest.raises(ConfigError, match=r"Cannot write .*state\.npz: File too large\."):
         fitting.fit(large, "head", train, validation, RECIPE, tmp_path, nothing)
     assert list(tmp_path.iterdir()) == []

@@ -7,7 +7,6 @@ import csv
 import importlib.util
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -31,7 +30,7 @@ from deploy.training.settings import Settings, arguments, check
 from edge import images, labels
 from edge.errors import ConfigError
 from edge.tensors import Preprocessor
-from tests.conftest import KERAS_WITH_NUMPY_2, ROOT, Trained, cut_photos
+from tests.conftest import KERAS_WITH_NUMPY_2, ROOT, Trained, cut_photos, full_disk
 
 pytestmark = pytest.mark.filterwarnings(f"ignore:{KERAS_WITH_NUMPY_2}:DeprecationWarning")
 FILES = {
@@ -334,14 +333,10 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_half_written(two: Path, cach
     options = (two, "--out", out, "--cache", cache, "--epochs", 1)
     filled = edge_deploy_train(two, "--out", tmp_path / "filled", "--cache", cache, "--epochs", 1)
     assert filled.exit_code == 0, filled.output
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    with full_disk(1000):
         assert f"Cannot write {out / 'split.csv'}: " in refused(*options)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    with full_disk(1 << 20):
         assert "Cannot write the model" in refused(*options)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert {path.name for path in out.iterdir()} == {"settings.json", "split.csv", ".training"}
     done = edge_deploy_train(*options)
     assert done.exit_code == 0, done.output
