@@ -21,6 +21,7 @@ LAYERS = [
     {"edge.classifier", "edge.config"},
     {"edge.ahead", "edge.bench", "edge.evaluate"},
     {"edge.daemon"},
+    {"edge.commands"},
     {"edge.cli"},
     {"edge.__main__"},
 ]
@@ -41,7 +42,7 @@ FOR_DEPLOY = {
 
 def package_of(name: str) -> str:
     """A camera or runtime counts as its package."""
-    for package in ("edge.cameras", "edge.runtimes"):
+    for package in ("edge.cameras", "edge.commands", "edge.runtimes"):
         if name.startswith(f"{package}."):
             return package
     return name

@@ -1,0 +1,129 @@
+"""What the subcommands of `edge` share; each module holds one, which parses, opens, passes in and prints.
+
+They import what they need when they run, so that `--help` needs nothing heavy.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from edge.config import Config, ModelSettings
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class Finite(click.FloatRange):
+    """A float in a range; click lets NaN and infinity through."""
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class Numbers(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.5
+    """One number, or three separated by commas for R, G and B."""
+
+    name = "number[,number,number]"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) not in (1, 3) or not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} is not one finite number or three separated by commas.", param, ctx)
+        return numbers
+
+
+def options(*decorators: Callable[[_Function], _Function]) -> Callable[[_Function], _Function]:
+    """Several of click's options as one decorator."""
+
+    def apply(function: _Function) -> _Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+model_options = options(
+    click.option(
+        "--model", metavar="MODEL", help="A bundle's name or folder, or a .tflite. [shipped EfficientNet-Lite0]"
+    ),
+    click.option("--runtime", metavar="NAME", help="auto, litert or tflite. [auto]"),
+    click.option("--threads", type=click.IntRange(1, 1024), help="Inference threads. [processors, at most 4]"),
+    click.option("--labels", metavar="FILE", help="Bare .tflite: its label file."),
+    click.option("--background/--no-background", default=None, help="Bare .tflite: output 0 is a background class."),
+    click.option("--mean", type=Numbers(), help="Bare .tflite: value = (pixel - MEAN) / STD."),
+    click.option("--std", type=Numbers(), help="Bare .tflite: see --mean."),
+    click.option("--resize", type=click.Choice(["crop", "letterbox", "squash"]), help="Bare .tflite. [crop]"),
+    click.option("--crop-fraction", type=Finite(0.001, 1), help="Bare .tflite: side of the centre crop. [1]"),
+    click.option(
+        "--interpolation", type=click.Choice(["bilinear", "bicubic", "area"]), help="Bare .tflite. [bilinear]"
+    ),
+    click.option(
+        "--activation", type=click.Choice(["softmax", "sigmoid", "logits"]), help="Bare .tflite: what it puts out."
+    ),
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
+
+
+def configured(path: Optional[Path], options: dict[str, Any]) -> Config:
+    """The configuration file, with what the command line says over it."""
+    from msgspec.structs import replace
+
+    from edge import config as configs
+
+    base = configs.read(path) if path else configs.Config()
+
+    def given(*names: str) -> dict[str, Any]:
+        return {name: options[name] for name in names if options.get(name) is not None}
+
+    model: ModelSettings = replace(base.model, bare=replace(base.model.bare, **given(*BARE)))
+    model = replace(model, **given("top"))
+    if options.get("model"):
+        model = replace(model, path=options["model"])
+    runtime = replace(base.runtime, **given("threads"))
+    if options.get("runtime"):
+        runtime = replace(runtime, name=options["runtime"])
+    camera = replace(base.camera, **given("loop", "realtime", "isp_resize"))
+    if options.get("camera"):
+        camera = replace(camera, source=options["camera"])
+    return replace(base, camera=camera, model=model, runtime=runtime, **given("fps"))
+
+
+def opened(config: Config, top: int) -> Any:
+    """The classifier that a configuration asks for."""
+    from edge.classifier import Classifier
+
+    return Classifier.open(
+        config.model.path,
+        runtime=config.runtime.name,
+        threads=config.runtime.threads,
+        top=top,
+        options=config.model.bare,
+    )
+
+
+def warn(sentence: str) -> None:
+    """Tell something that does not end the command."""
+    click.echo(f"Warning: {sentence}", err=True)
+
+
+def printable(path: str) -> str:
+    """A path as text that can be printed: names of files are bytes, and need not be UTF-8."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def complain(error: object) -> None:
+    """Tell what went wrong."""
+    click.echo(printable(f"Error: {error}"), err=True)
