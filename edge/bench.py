@@ -11,10 +11,10 @@ import msgspec
 from edge import bundle as bundles
 from edge import device as devices
 from edge import tflite_file
-from edge.classifier import Classifier, Ran
+from edge.classifier import Classifier
 from edge.errors import ConfigError, ModelError
 from edge.loading import BareOptions, open_model
-from edge.records import NS_PER_MS
+from edge.records import NS_PER_MS, Ran
 from edge.runtimes import open_runtime, require
 from edge.runtimes.trial import require_sound
 from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, shown_insufficient, summary, table

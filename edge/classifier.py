@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from edge.bundle import Bundle, golden_picture
 from edge.errors import ModelError
 from edge.loading import BareOptions, open_model
-from edge.records import Frame, Record, Timings
-from edge.runtimes import Runtime, in_words
+from edge.records import Frame, Ran, Record, Timings
+from edge.runtimes import Runtime
 from edge.tensors import InputSpec, OutputSpec, Preprocessor, top
 
 
@@ -27,21 +27,6 @@ class Answer(msgspec.Struct, frozen=True):
     """Shape (classes,), the output's own dtype."""
     preprocess_ns: int
     invoke_ns: int
-
-
-class Ran(msgspec.Struct, frozen=True):
-    """What gave an answer or a measurement: results begin with it."""
-
-    model: str
-    model_sha256: str
-    runtime: str
-    runtime_version: str
-    backend: str
-    threads: int
-
-    def title(self) -> str:
-        """The same for a person."""
-        return f"{self.model} on {self.runtime} {self.runtime_version} ({self.backend}, {in_words(self.threads)})"
 
 
 class Classifier:
@@ -148,6 +133,7 @@ class Classifier:
             run=self.run,
             sequence=frame.sequence,
             utc=datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            monotonic_ns=finished_ns,
             timings=Timings(max(0, wait_ns), answer.preprocess_ns, answer.invoke_ns, postprocess_ns),
             predictions=predictions,
             backend=self.runtime.backend,

@@ -29,3 +29,7 @@ class CameraError(EdgeError):
 
 class ImageError(EdgeError):
     """A picture that cannot be read or is not one."""
+
+
+class JournalError(EdgeError):
+    """A journal cannot be opened, read or written."""

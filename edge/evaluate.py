@@ -14,9 +14,10 @@ import yaml
 
 from edge.cameras import Camera
 from edge.cameras.directory import find_pictures
-from edge.classifier import Classifier, Ran
+from edge.classifier import Classifier
 from edge.errors import CameraError, ConfigError
 from edge.labels import ClassNames
+from edge.records import Ran
 from edge.stats import Summary, insufficient, shown_insufficient, summary, table, wilson
 
 TOP = 5

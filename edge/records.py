@@ -74,6 +74,8 @@ class Record(msgspec.Struct, frozen=True):
     sequence: int
     utc: str
     """When the result was there, ISO 8601; a stamp only, never used for durations."""
+    monotonic_ns: int
+    """The same moment on the monotonic clock."""
     timings: Timings
     predictions: tuple[Prediction, ...]
     """Highest score first; ties go to the lowest class_id."""
@@ -92,3 +94,23 @@ class Record(msgspec.Struct, frozen=True):
         document["timings_ms"] = self.timings.as_ms()
         del document["timings"]
         return document  # type: ignore[no-any-return]
+
+
+class Ran(msgspec.Struct, frozen=True):
+    """What gave an answer or a measurement: results begin with it."""
+
+    model: str
+    model_sha256: str
+    runtime: str
+    runtime_version: str
+    backend: str
+    threads: int
+
+    def title(self) -> str:
+        """The same for a person."""
+        return f"{self.model} on {self.runtime} {self.runtime_version} ({self.backend}, {in_words(self.threads)})"
+
+
+def in_words(threads: int) -> str:
+    """A number of threads for a person: one thread, two threads and so on, in digits."""
+    return "1 thread" if threads == 1 else f"{threads} threads"

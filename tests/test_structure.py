@@ -16,8 +16,9 @@ LAYERS = [
     {"edge", "edge.errors", "edge.resources", "edge.signals"},
     {"edge.records"},
     {"edge.images", "edge.labels", "edge.stats", "edge.tensors", "edge.tflite_file"},
-    {"edge.bundle", "edge.cameras", "edge.device", "edge.runtimes"},
-    {"edge.loading", "edge.sinks"},
+    {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes"},
+    {"edge.journal", "edge.loading", "edge.sinks"},
+    {"edge.control", "edge.report", "edge.review"},
     {"edge.classifier", "edge.config"},
     {"edge.ahead", "edge.bench", "edge.evaluate"},
     {"edge.daemon"},
@@ -42,7 +43,7 @@ FOR_DEPLOY = {
 
 def package_of(name: str) -> str:
     """A camera or runtime counts as its package."""
-    for package in ("edge.cameras", "edge.commands", "edge.runtimes"):
+    for package in ("edge.cameras", "edge.commands", "edge.device", "edge.journal", "edge.report", "edge.runtimes"):
         if name.startswith(f"{package}."):
             return package
     return name

@@ -21,7 +21,7 @@ from deploy.comparison.latency import ROUNDS, WARM_UP_ROUNDS
 from deploy.comparison.records import FORMS, TITLES, Comparison, Line, interval, most_half_width
 from deploy.training import report as training_report
 from deploy.training.fitting import Epoch
-from edge.runtimes import in_words
+from edge.records import in_words
 
 RESULT_FILE = "comparison.json"
 NO_WEIGHTS = "no weights here"

@@ -79,7 +79,7 @@ def _run(
 
 
 def _describe(classifier: Any) -> str:
-    from edge.runtimes import in_words
+    from edge.records import in_words
 
     given, runtime = classifier.input, classifier.runtime
     return (

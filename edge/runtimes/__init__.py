@@ -61,11 +61,6 @@ def default_threads() -> int:
     return min(len(os.sched_getaffinity(0)), MOST_THREADS)
 
 
-def in_words(threads: int) -> str:
-    """A number of threads for a person: one thread, two threads and so on, in digits."""
-    return "1 thread" if threads == 1 else f"{threads} threads"
-
-
 def open_runtime(name: str, model: Path, threads: Optional[int] = None) -> Runtime:
     """Open a runtime by name; "auto" takes the first of `AUTO_ORDER` that is installed.
 

@@ -1,0 +1,206 @@
+"""The tables of a journal, and how one is opened. Times are nanoseconds; a NULL is what was not known."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from edge.errors import JournalError
+
+APPLICATION_ID = 0x45444745
+"""In the file's header: "EDGE"."""
+VERSION = 1
+PAGE_BYTES = 512
+"""Small, because every commit writes whole pages and an SD card wears out with what is written."""
+WAL_BYTES = 1_000_000
+"""So much waits in the write-ahead log before it goes into the file itself."""
+BUSY_S = 5.0
+
+TABLES = """
+CREATE TABLE models (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    sha256 TEXT NOT NULL,
+    labels TEXT NOT NULL,              -- JSON: the classes' names in the order of their ids
+    UNIQUE (name, sha256, labels)
+);
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL UNIQUE,          -- as in the records
+    boot_id TEXT,                      -- the monotonic clocks of runs of one boot are one clock
+    started_ns INTEGER NOT NULL,       -- monotonic, as are all times that are not called utc
+    ended_ns INTEGER,                  -- NULL: it is running, or ended without a chance to say so
+    ended_because TEXT,
+    model_id INTEGER NOT NULL REFERENCES models (id),
+    runtime TEXT NOT NULL,
+    runtime_version TEXT NOT NULL,
+    backend TEXT NOT NULL,             -- what really ran
+    threads INTEGER NOT NULL,
+    camera TEXT NOT NULL,
+    configuration TEXT NOT NULL,       -- JSON
+    board TEXT NOT NULL,               -- JSON: edge.device.Device
+    versions TEXT NOT NULL,            -- JSON: package -> version
+    opened_ns INTEGER,                 -- how long opening the model took
+    first_invoke_ns INTEGER            -- how long the first inference took
+);
+CREATE TABLE clocks (                  -- UTC of a moment: its monotonic time plus the offset of the last row before it
+    run_id INTEGER NOT NULL REFERENCES runs (id),
+    since_ns INTEGER NOT NULL,
+    utc_minus_monotonic_ns INTEGER NOT NULL,
+    PRIMARY KEY (run_id, since_ns)
+) WITHOUT ROWID;
+CREATE TABLE frames (                  -- a part of the frames: each stands for so many as stands_for tells
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs (id),
+    sequence INTEGER NOT NULL,
+    monotonic_ns INTEGER NOT NULL,     -- when its result was there
+    wait_ns INTEGER NOT NULL,
+    preprocess_ns INTEGER NOT NULL,
+    invoke_ns INTEGER NOT NULL,
+    postprocess_ns INTEGER NOT NULL,
+    class_id INTEGER NOT NULL,         -- of the first prediction
+    score INTEGER NOT NULL,            -- of it, in 1/10000
+    others BLOB NOT NULL,              -- the next predictions: class id and score, uint16 little-endian each
+    truth TEXT,                        -- as it was known at the time
+    dropped INTEGER NOT NULL,          -- frames of the camera since the previous result that nobody classified
+    throttled INTEGER,                 -- Raspberry Pi throttling bits
+    state INTEGER NOT NULL,            -- 0 steady, 1 warm-up, 2 throttled
+    stands_for INTEGER NOT NULL        -- this one and the frames of which no row was kept
+);
+CREATE TABLE windows (                 -- a minute each; all frames count here
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs (id),
+    began_ns INTEGER NOT NULL,
+    ended_ns INTEGER NOT NULL,
+    frames INTEGER NOT NULL,
+    unrecorded INTEGER NOT NULL,       -- frames that the journal could not take, and that count nowhere else
+    drops TEXT NOT NULL,               -- JSON: reason -> frames of the camera that nobody classified
+    answers TEXT NOT NULL,             -- JSON: [truth or null, first prediction's class id, frames, truth among the top 5]
+    throttled INTEGER,                 -- all bits that were seen
+    temperature_min_c REAL, temperature_mean_c REAL, temperature_max_c REAL,
+    clock_min_mhz REAL, clock_mean_mhz REAL, clock_max_mhz REAL,
+    governor TEXT,
+    memory_available_min_bytes INTEGER,
+    resident_max_bytes INTEGER,        -- of this process
+    load_mean REAL,
+    coral_max_c REAL,                  -- of a PCIe Edge TPU
+    histograms BLOB NOT NULL           -- see edge.journal.packing
+);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs (id),
+    monotonic_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    detail TEXT NOT NULL               -- JSON
+);
+CREATE TABLE labels (                  -- what somebody says was true: of one frame, or of a span of time
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER REFERENCES runs (id),
+    sequence INTEGER,
+    from_utc_ns INTEGER,
+    to_utc_ns INTEGER,                 -- not in the span any more
+    truth TEXT,                        -- NULL: nothing is known; takes back what was said before
+    said_by TEXT NOT NULL,
+    said_utc_ns INTEGER NOT NULL,
+    CHECK ((run_id IS NOT NULL AND sequence IS NOT NULL) <> (from_utc_ns IS NOT NULL AND to_utc_ns IS NOT NULL))
+);
+CREATE TABLE pictures (                -- a sample of frames whose pictures were kept, for a person to look at
+    id INTEGER PRIMARY KEY,
+    run_id INTEGER NOT NULL REFERENCES runs (id),
+    sequence INTEGER NOT NULL,
+    monotonic_ns INTEGER NOT NULL,
+    stratum TEXT NOT NULL,             -- why it was chosen: ordinary, unsure or changed
+    stands_for REAL NOT NULL,          -- frames of its stratum and time that it stands for: one by the chance of being chosen
+    file TEXT NOT NULL,                -- in the folder of pictures beside the journal; '' when it was deleted since
+    class_id INTEGER NOT NULL,
+    score INTEGER NOT NULL,
+    others BLOB NOT NULL,
+    truth TEXT
+);
+CREATE VIEW frames_utc AS
+    SELECT frames.*, (monotonic_ns + (
+        SELECT utc_minus_monotonic_ns FROM clocks
+        WHERE clocks.run_id = frames.run_id AND since_ns <= monotonic_ns ORDER BY since_ns DESC LIMIT 1
+    )) / 1e9 AS utc_s FROM frames;
+"""
+
+MIGRATIONS: dict[int, str] = {}
+"""From a version to the next: the statements that turn the one into the other."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a journal for writing, and make or migrate it where that is needed.
+
+    For one thread at a time; autocommit, so that transactions are begun in so many words.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is no database (`sqlite3.DatabaseError`).
+        JournalError: it is a database of something else, or of a newer version.
+    """
+    connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        version = check(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES // PAGE_BYTES}")
+        if version != VERSION:
+            _upgrade(connection, version)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a journal to read it, also while a daemon writes it.
+
+    Raises:
+        JournalError: there is none, it cannot be read, or it is of another version.
+    """
+    if not path.is_file():
+        raise JournalError(f"No journal {path}: expected a file that `edge run --journal` wrote.")
+    try:
+        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
+        version = check(connection, path)
+    except sqlite3.Error as error:
+        raise JournalError(f"Cannot read the journal {path}: {error}.") from None
+    if version != VERSION:
+        connection.close()
+        raise JournalError(f"{path} is a journal of version {version}, expected {VERSION}: run `edge run` on it once.")
+    return connection
+
+
+def check(connection: sqlite3.Connection, path: Path) -> int:
+    """The version of a journal; 0 of an empty file.
+
+    Raises:
+        sqlite3.DatabaseError: it is no database.
+        JournalError: it is a database of something else, or of a newer version.
+    """
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and objects:
+        raise JournalError(f"{path} is a database, but no journal of edge: give another file.")
+    if version > VERSION:
+        raise JournalError(
+            f"{path} is a journal of version {version}, newer than this edge-runner knows ({VERSION}): "
+            "update edge-runner, or give another file."
+        )
+    return int(version)
+
+
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    steps = [TABLES] if version == 0 else [MIGRATIONS[number] for number in range(version, VERSION)]
+    connection.executescript(
+        f"BEGIN IMMEDIATE;{''.join(steps)};PRAGMA application_id = {APPLICATION_ID};"
+        f"PRAGMA user_version = {VERSION};COMMIT;"
+    )
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(str(path.absolute()))

@@ -1,0 +1,1 @@
+"""What journals tell: figures, a page with pictures, comparisons and exports."""
