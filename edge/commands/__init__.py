@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 import click
 
+from edge.errors import ConfigError
+
 if TYPE_CHECKING:
     from edge.config import Config, ModelSettings
 
@@ -74,6 +76,13 @@ model_options = options(
     ),
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+journal_option = click.option(
+    "--journal",
+    type=click.Path(path_type=Path),
+    envvar="EDGE_JOURNAL",
+    metavar="FILE",
+    help="The journal that the daemon writes. [$EDGE_JOURNAL]",
+)
 BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
 
 
@@ -112,6 +121,17 @@ def opened(config: Config, top: int) -> Any:
         top=top,
         options=config.model.bare,
     )
+
+
+def require_journal(path: Optional[Path]) -> Path:
+    """What `journal_option` gave.
+
+    Raises:
+        ConfigError: neither the option nor the environment names a journal.
+    """
+    if path is None:
+        raise ConfigError("No journal is named: give --journal FILE, or set EDGE_JOURNAL to it.")
+    return path
 
 
 def warn(sentence: str) -> None:
