@@ -75,6 +75,12 @@ def _at_most_one_above(count: int, fraction: float) -> float:
     return float(fraction**count + count * (1 - fraction) * fraction ** (count - 1))
 
 
+def rank(samples: int, fraction: float) -> int:
+    """How many of so many samples in ascending order reach the percentile: from 1, for a fraction in (0, 1]."""
+    # As a decimal: 0.07 * 100 is a little more than 7 in binary, and its rank would be 8.
+    return math.ceil(Fraction(str(fraction)) * samples)
+
+
 def nearest_rank(samples_ns: Samples, fraction: float) -> int:
     """The smallest sample with at least `fraction` of all samples at or below it; nothing is interpolated.
 
@@ -82,9 +88,8 @@ def nearest_rank(samples_ns: Samples, fraction: float) -> int:
         samples_ns: at least one, in any order.
         fraction: in (0, 1].
     """
-    # As a decimal: 0.07 * 100 is a little more than 7 in binary, and its rank would be 8.
-    rank = math.ceil(Fraction(str(fraction)) * len(samples_ns))
-    return int(np.partition(np.asarray(samples_ns), rank - 1)[rank - 1])
+    place = rank(len(samples_ns), fraction) - 1
+    return int(np.partition(np.asarray(samples_ns), place)[place])
 
 
 def percentile(samples_ns: Samples, fraction: float) -> Optional[int]:
@@ -108,15 +113,16 @@ def summary(samples_ns: Samples) -> Summary:
     if not values.size:
         return Summary(None, None, None, None, None, None, None, None, None)
     return Summary(
-        mean=_ms(float(values.mean())),
-        std=_ms(float(values.std(ddof=1))) if values.size > 1 else None,
-        min=_ms(int(values.min())),
-        max=_ms(int(values.max())),
-        **{name: _ms(percentile(values, fraction)) for name, fraction in PERCENTILES.items()},
+        mean=in_ms(float(values.mean())),
+        std=in_ms(float(values.std(ddof=1))) if values.size > 1 else None,
+        min=in_ms(int(values.min())),
+        max=in_ms(int(values.max())),
+        **{name: in_ms(percentile(values, fraction)) for name, fraction in PERCENTILES.items()},
     )
 
 
-def _ms(value_ns: Optional[float]) -> Optional[float]:
+def in_ms(value_ns: Optional[float]) -> Optional[float]:
+    """Nanoseconds in milliseconds rounded to 0.1 microseconds; None stays None."""
     return None if value_ns is None else round(value_ns / NS_PER_MS, 4)
 
 
@@ -188,7 +194,7 @@ class Window:
     def live(self) -> dict[str, Live]:
         """p50 and p90 of each of `STAGES`, in milliseconds."""
         kept = self._values_ns[:, : len(self)]
-        return {name: Live(_ms(percentile(row, 0.5)), _ms(percentile(row, 0.9))) for name, row in zip(STAGES, kept)}
+        return {name: Live(in_ms(percentile(row, 0.5)), in_ms(percentile(row, 0.9))) for name, row in zip(STAGES, kept)}
 
     def summaries(self) -> dict[str, Summary]:
         """The whole distribution of each of `STAGES`."""
