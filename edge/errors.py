@@ -33,3 +33,11 @@ class ImageError(EdgeError):
 
 class JournalError(EdgeError):
     """A journal cannot be opened, read or written."""
+
+
+class ControlError(EdgeError):
+    """A running daemon cannot be asked, or cannot do what it was asked."""
+
+
+class AlreadyRunningError(ControlError):
+    """Another daemon runs on the same journal."""

@@ -15,10 +15,10 @@ from tests.conftest import ROOT
 LAYERS = [
     {"edge", "edge.errors", "edge.resources", "edge.signals"},
     {"edge.records"},
-    {"edge.images", "edge.labels", "edge.stats", "edge.tensors", "edge.tflite_file"},
-    {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes"},
+    {"edge.asking", "edge.images", "edge.labels", "edge.stats", "edge.tensors", "edge.tflite_file", "edge.utc"},
+    {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes", "edge.truth"},
     {"edge.journal", "edge.loading", "edge.sinks"},
-    {"edge.control", "edge.report", "edge.review"},
+    {"edge.control", "edge.report", "edge.review", "edge.spans"},
     {"edge.classifier", "edge.config"},
     {"edge.ahead", "edge.bench", "edge.evaluate"},
     {"edge.daemon"},
