@@ -113,15 +113,16 @@ class ClassNames:
         self._synonyms: dict[str, set[int]] = {}
         for index, label in enumerate(labels):
             self._exact.setdefault(label, set()).add(index)
-            self._whole.setdefault(_plain(label), set()).add(index)
+            self._whole.setdefault(plain(label), set()).add(index)
             for part in label.split(","):
-                self._synonyms.setdefault(_plain(part), set()).add(index)
+                self._synonyms.setdefault(plain(part), set()).add(index)
 
     def find(self, text: str) -> frozenset[int]:
         """The classes whose label is `text`; else, case, `_` and `-` aside, whose whole label or else a synonym is."""
-        plain = _plain(text)
-        return frozenset(self._exact.get(text) or self._whole.get(plain) or self._synonyms.get(plain) or ())
+        name = plain(text)
+        return frozenset(self._exact.get(text) or self._whole.get(name) or self._synonyms.get(name) or ())
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """A name without case, `_`, `-` and superfluous spaces: equal names are meant to be the same."""
     return " ".join(re.sub(r"[_-]", " ", text).casefold().split())
