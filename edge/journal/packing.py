@@ -6,8 +6,8 @@ import struct
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from edge.histogram import Histogram
 
+from edge.histogram import Histogram
 from edge.records import Prediction
 
 STATES = ("steady", "warm-up", "throttled")

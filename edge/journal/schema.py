@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -75,7 +76,7 @@ CREATE TABLE windows (                 -- a minute each; all frames count here
     frames INTEGER NOT NULL,
     unrecorded INTEGER NOT NULL,       -- frames that the journal could not take, and that count nowhere else
     drops TEXT NOT NULL,               -- JSON: reason -> frames of the camera that nobody classified
-    answers TEXT NOT NULL,             -- JSON: [truth or null, first prediction's class id, frames, truth among the top 5]
+    answers TEXT NOT NULL,             -- JSON: [truth or null, first prediction's class id, frames, right in top 5]
     throttled INTEGER,                 -- all bits that were seen
     temperature_min_c REAL, temperature_mean_c REAL, temperature_max_c REAL,
     clock_min_mhz REAL, clock_mean_mhz REAL, clock_max_mhz REAL,
@@ -110,7 +111,7 @@ CREATE TABLE pictures (                -- a sample of frames whose pictures were
     sequence INTEGER NOT NULL,
     monotonic_ns INTEGER NOT NULL,
     stratum TEXT NOT NULL,             -- why it was chosen: ordinary, unsure or changed
-    stands_for REAL NOT NULL,          -- frames of its stratum and time that it stands for: one by the chance of being chosen
+    stands_for REAL NOT NULL,          -- frames that it was chosen from: of its stratum and time
     file TEXT NOT NULL,                -- in the folder of pictures beside the journal; '' when it was deleted since
     class_id INTEGER NOT NULL,
     score INTEGER NOT NULL,
@@ -151,6 +152,18 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def refuse_others(path: Path) -> None:
+    """Say at once when a file is something else; whatever else is wrong with it shows when it is opened.
+
+    Raises:
+        JournalError: it is a database of something else, or of a newer version.
+    """
+    if not path.is_file():
+        return
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
+        check(connection, path)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

@@ -1,0 +1,90 @@
+"""How much is written: fewer frames get a row when the medium's daily budget runs short."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+from typing import Optional
+
+DAY_S = 86_400
+_HOLDS_S = 3_600
+"""So much of a day's budget may be saved up: a start, or a burst, is recorded more closely than the average."""
+_LOOK_S = 60.0
+_MOST_EVERY = 1 << 20
+_MOST_STEPS = 3
+"""Doublings at once: rows cost less than in proportion, as every commit has a cost of its own."""
+_AIM = 0.9
+_SPARE = 3
+"""Twice the rows may cost up to twice the bytes: only well below the pace is there room for them."""
+
+
+class Budget:
+    """Decides which frames get a row: one of every `keep_every`, chosen at random among them.
+
+    A bucket that gains `bytes_per_day` evenly through the day and loses what was written. Below half and losing, fewer
+    rows are kept; above half and hardly losing, more.
+    """
+
+    def __init__(self, bytes_per_day: int, now_ns: int, seed: Optional[int] = None) -> None:
+        """Begin with a full bucket."""
+        self.keep_every = 1
+        self._pace = bytes_per_day / DAY_S
+        self._holds = self._pace * _HOLDS_S
+        self._left = self._holds
+        self._looked_ns = now_ns
+        self._written = 0
+        self._random = random.Random(seed)
+        self._place, self._chosen, self._block = 0, 0, 1
+
+    def keeps(self) -> bool:
+        """Whether the next frame gets a row; it then stands for `keep_every` frames as they were at that time."""
+        if self._place == self._block:  # the next block begins
+            self._place, self._block = 0, self.keep_every
+            self._chosen = self._random.randrange(self._block)
+        self._place += 1
+        return self._place - 1 == self._chosen
+
+    @property
+    def stands_for(self) -> int:
+        """How many frames the row of the last frame that was kept stands for."""
+        return self._block
+
+    def spend(self, written_bytes: int, now_ns: int) -> None:
+        """Count what was written, and once a minute decide how many frames are kept from now on."""
+        self._written += written_bytes
+        seconds = (now_ns - self._looked_ns) / 1e9
+        if seconds < _LOOK_S:
+            return
+        rate = self._written / seconds
+        self._left = max(-self._holds, min(self._holds, self._left + seconds * self._pace - self._written))
+        half_full = self._left > self._holds / 2
+        if not half_full and rate > self._pace * _AIM:
+            steps = min(_MOST_STEPS, max(1, round(math.log2(rate / self._pace))))
+            self.keep_every = min(_MOST_EVERY, self.keep_every << steps)
+        elif half_full and rate * _SPARE < self._pace:
+            self.keep_every = max(1, self.keep_every >> 1)
+        self._looked_ns, self._written = now_ns, 0
+
+
+class Written:
+    """What this thread has had written so far, as the kernel counts it."""
+
+    def __init__(self) -> None:
+        self._last = _thread_bytes()
+
+    def since(self) -> int:
+        """Bytes since the last time that this was asked; 0 where the kernel does not count."""
+        now = _thread_bytes()
+        spent, self._last = max(0, now - self._last), now
+        return spent
+
+
+def _thread_bytes() -> int:
+    """The larger of what write calls were given and what the page cache has to write, for this thread."""
+    try:
+        text = Path("/proc/thread-self/io").read_text()
+    except OSError:
+        return 0
+    counts = dict(line.split(": ") for line in text.splitlines())
+    return max(int(counts.get("wchar", 0)), int(counts.get("write_bytes", 0)))

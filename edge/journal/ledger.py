@@ -1,0 +1,223 @@
+"""Turns what happens into rows: frames, minutes and events, in the order in which they came."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Optional, Union
+
+import msgspec
+
+from edge.device import Live, throttled_now
+from edge.journal.budget import Budget
+from edge.journal.packing import STEADY, THROTTLED, WARM_UP, pack_others, pack_score
+from edge.journal.windows import Counted, Minute, Truths
+from edge.records import Ran, Record
+
+WARM_UP_NS = 500_000_000
+"""At least one inference and half a second, as in TensorFlow Lite's benchmark_model."""
+_NOW_BITS = 0xF
+_SINCE_BOOT_SHIFT = 16
+_CALM_NS = 60_000_000_000
+"""So long must a cause of throttling be gone before its end is an event."""
+_MOST_FRAMES = 20_000
+_MOST_OTHERS = 5_000
+"""Rows that wait in memory while the journal cannot be written: hours of minutes, and some megabytes."""
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """What a run is, for the journal."""
+
+    run: str
+    ran: Ran
+    labels: tuple[str, ...]
+    camera: str
+    configuration: Mapping[str, Any] = {}
+    board: Mapping[str, Any] = {}
+    versions: Mapping[str, str] = {}
+    opened_ns: Optional[int] = None
+    """How long opening the model took."""
+    first_invoke_ns: Optional[int] = None
+    drop_reason: str = "busy"
+    """Why frames of a live camera stay without an answer: "busy", or "paced" where fewer were asked for."""
+
+
+class Event(NamedTuple):
+    """Something that happened."""
+
+    monotonic_ns: int
+    kind: str
+    detail: Mapping[str, Any]
+
+
+class Picture(NamedTuple):
+    """A frame whose picture was kept."""
+
+    record: Record
+    stratum: str
+    stands_for: float
+    file: str
+
+
+Item = Union[Record, Live, Event, Picture]
+
+
+class Ledger:
+    """Rows that are ready to be written, and what will become rows."""
+
+    def __init__(self, run_id: int, facts: RunFacts, window_ns: int, budget: Budget, began_ns: int) -> None:
+        """Begin the first minute now."""
+        self.frames: list[tuple[object, ...]] = []
+        self.windows: list[tuple[object, ...]] = []
+        self.events: list[tuple[object, ...]] = []
+        self.pictures: list[tuple[object, ...]] = []
+        self.rows_lost = 0
+        """Frames whose row had to be given up while the journal could not be written."""
+        self.pausing = False
+        """While set no frame gets a row: the disk is nearly full."""
+        self._run_id = run_id
+        self._drop_reason = facts.drop_reason
+        self._truths = Truths(facts.labels)
+        self._window_ns = window_ns
+        self._budget = budget
+        self._minute = Minute(began_ns, began_ns + window_ns)
+        self._waiting: list[Record] = []
+        self._first_ns: Optional[int] = None
+        self._reading: Optional[Live] = None
+        self._causes: dict[str, int] = {}
+
+    @property
+    def holds(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self.frames or self.windows or self.events or self.pictures)
+
+    def take(self, item: Item) -> None:
+        """Take in what happened next. Frames wait for the next reading, which tells whether they were throttled."""
+        if isinstance(item, Record):
+            self._waiting.append(item)
+        elif isinstance(item, Live):
+            self._read(item)
+        elif isinstance(item, Event):
+            self.event(item.monotonic_ns, item.kind, item.detail)
+        else:
+            self._keep(item)
+
+    def event(self, monotonic_ns: int, kind: str, detail: Mapping[str, Any]) -> None:
+        """Add an event."""
+        if len(self.events) < _MOST_OTHERS:
+            self.events.append((self._run_id, monotonic_ns, kind, _json(detail)))
+
+    def unrecorded(self, frames: int) -> None:
+        """Count frames that never came here."""
+        self._minute.unrecorded += frames
+
+    def settle(self) -> None:
+        """Let no frame wait any longer for a reading; there may be none to come."""
+        bits = self._reading.throttled if self._reading else None
+        self._count(bits, bits)
+
+    def finish(self, now_ns: int) -> None:
+        """End: the minute under way becomes a row as well."""
+        self.settle()
+        self._turn(now_ns)
+        if self._minute.frames or self._minute.unrecorded:
+            self._add_window(over=False)
+
+    def written(self) -> None:
+        """Forget the rows, which are in the file now."""
+        for rows in (self.frames, self.windows, self.events, self.pictures):
+            rows.clear()
+
+    def begin_again(self, run_id: int) -> None:
+        """Go on in a new file, with what was not written yet."""
+        self._run_id = run_id
+        for rows in (self.frames, self.windows, self.events, self.pictures):
+            rows[:] = [(run_id, *row[1:]) for row in rows]
+
+    def _read(self, live: Live) -> None:
+        before = self._reading.throttled if self._reading else live.throttled
+        seen = _seen(before, live.throttled)
+        self._count(seen, live.throttled)
+        self._turn(live.monotonic_ns)
+        self._minute.see(live, seen)
+        self._reading = live
+        if seen is not None:
+            self._tell_causes(live.monotonic_ns, seen, live)
+
+    def _count(self, seen: Optional[int], bits: Optional[int]) -> None:
+        throttled = seen is not None and bool(seen & _NOW_BITS)
+        stored = None if seen is None else seen | (bits or 0)
+        for record in self._waiting:
+            self._turn(record.monotonic_ns)
+            if self._first_ns is None:
+                self._first_ns = record.monotonic_ns
+            warm_up = record.monotonic_ns - self._first_ns < WARM_UP_NS
+            state = WARM_UP if warm_up else THROTTLED if throttled else STEADY
+            answer = self._truths.answer(record.truth, [each.class_id for each in record.predictions])
+            counted = Counted(record.monotonic_ns, record.timings, answer, record.dropped)
+            self._minute.add(counted, state, self._drop_reason)
+            if self._budget.keeps() and not self.pausing:
+                self.frames.append(self._frame(record, state, stored))
+        self._waiting.clear()
+        if len(self.frames) > _MOST_FRAMES:
+            self.rows_lost += len(self.frames) - _MOST_FRAMES
+            del self.frames[:-_MOST_FRAMES]
+
+    def _frame(self, record: Record, state: int, throttled: Optional[int]) -> tuple[object, ...]:
+        times, best = record.timings, record.predictions[0]
+        return (
+            *(self._run_id, record.sequence, record.monotonic_ns),
+            *(times.wait_ns, times.preprocess_ns, times.invoke_ns, times.postprocess_ns),
+            *(best.class_id, pack_score(best.score), pack_others(record.predictions)),
+            *(record.truth, record.dropped, throttled, state, self._budget.stands_for),
+        )
+
+    def _keep(self, picture: Picture) -> None:
+        record, best = picture.record, picture.record.predictions[0]
+        if len(self.pictures) < _MOST_OTHERS:
+            self.pictures.append(
+                (
+                    *(self._run_id, record.sequence, record.monotonic_ns, picture.stratum, picture.stands_for),
+                    *(picture.file, best.class_id, pack_score(best.score), pack_others(record.predictions)),
+                    record.truth,
+                )
+            )
+
+    def _turn(self, now_ns: int) -> None:
+        """Begin the minute that a moment belongs to; a minute without frames and readings leaves no row."""
+        if now_ns < self._minute.ends_ns:
+            return
+        self._add_window(over=True)
+        skipped = (now_ns - self._minute.ends_ns) // self._window_ns
+        began_ns = self._minute.ends_ns + skipped * self._window_ns
+        self._minute = Minute(began_ns, began_ns + self._window_ns)
+
+    def _add_window(self, over: bool) -> None:
+        if len(self.windows) < _MOST_OTHERS:
+            self.windows.append(self._minute.row(self._run_id, over))
+
+    def _tell_causes(self, now_ns: int, seen: int, live: Live) -> None:
+        for cause in throttled_now(seen):
+            if cause not in self._causes:
+                detail = {"temperature_c": live.temperature_c, "clock_mhz": live.clock_mhz, "throttled": live.throttled}
+                self.event(now_ns, cause, {name: value for name, value in detail.items() if value is not None})
+            self._causes[cause] = now_ns
+        for cause, last_ns in list(self._causes.items()):
+            if now_ns - last_ns >= _CALM_NS:
+                del self._causes[cause]
+                self.event(last_ns, f"{cause} over", {})
+
+
+def _seen(before: Optional[int], now: Optional[int]) -> Optional[int]:
+    """What held the board back between two readings, as bits 0 to 3.
+
+    Also what came and went between them: its bit since boot is set in the second and not in the first.
+    """
+    if now is None:
+        return None
+    before = now if before is None else before
+    return (before | now | (now & ~before) >> _SINCE_BOOT_SHIFT) & _NOW_BITS
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)

@@ -1,0 +1,47 @@
+"""What a journal may cost, and how it does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import msgspec
+from msgspec import Meta
+
+
+class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether and how a run is recorded."""
+
+    path: Optional[str] = None
+    """The journal's file; null: nothing is recorded."""
+    commit_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
+    """What happened is written so often: a crash or a kill loses no more."""
+    max_bytes: Annotated[int, Meta(ge=1_000_000)] = 500_000_000
+    """Size of the file, at which the oldest frames go; minutes and events stay."""
+    max_bytes_per_day: Annotated[int, Meta(ge=1_000_000)] = 20_000_000
+    """Written to the medium; only a part of the frames gets a row where they would cost more."""
+    min_free_bytes: Annotated[int, Meta(ge=0)] = 100_000_000
+    """No frame gets a row while the disk has less."""
+    window_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
+    """Length of the windows in which all frames are counted."""
+
+
+class JournalStatus(msgspec.Struct, frozen=True):
+    """How a journal does."""
+
+    path: str
+    recording: bool
+    why: Optional[str]
+    """Why it is not recording."""
+    frames: int
+    """Taken in."""
+    kept: int
+    """Rows of frames written."""
+    unrecorded: int
+    """Frames, or their rows, that were lost."""
+    keep_every: int
+    """One of so many frames gets a row at present."""
+    file_bytes: int
+    written_bytes: int
+    """To the medium, since the start."""
+    moved_aside: Optional[str]
+    """The new name of a damaged journal that was found."""
