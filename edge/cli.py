@@ -14,8 +14,11 @@ from edge.commands import complain
 from edge.commands.bench import bench
 from edge.commands.classify import classify
 from edge.commands.evaluate import evaluate
+from edge.commands.label import label
 from edge.commands.models import models
 from edge.commands.run import run
+from edge.commands.status import status
+from edge.commands.truth import truth
 from edge.errors import EdgeError
 
 
@@ -26,7 +29,7 @@ def cli(debug: bool) -> None:
     """Classify pictures and live cameras with quantized TensorFlow Lite models."""
 
 
-for command in (run, classify, evaluate, bench, models):
+for command in (run, classify, evaluate, bench, models, status, truth, label):
     cli.add_command(command)
 
 

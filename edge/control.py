@@ -196,8 +196,8 @@ def reply(line: bytes, answers: Answers) -> bytes:
         sentence = str(error)
     except Exception as error:
         # A fault in an answer is told to whoever asked, and must not end the thread.
-        _log.warning("a request to the daemon failed", exc_info=True)
-        sentence = f"{type(error).__name__}: {error} (unexpected)."
+        sentence = f"{type(error).__name__}: {' '.join(str(error).split())} (unexpected)."
+        _log.warning("A request to the daemon failed: %s", sentence)
     # Names of files may hold bytes that no UTF-8 has.
     return msgspec.json.encode({"error": sentence.encode("utf-8", "replace").decode()}) + b"\n"
 

@@ -83,6 +83,7 @@ journal_option = click.option(
     metavar="FILE",
     help="The journal that the daemon writes. [$EDGE_JOURNAL]",
 )
+by_option = click.option("--by", metavar="WHO", help="Who says so. [your login name]")
 BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
 
 
@@ -132,6 +133,21 @@ def require_journal(path: Optional[Path]) -> Path:
     if path is None:
         raise ConfigError("No journal is named: give --journal FILE, or set EDGE_JOURNAL to it.")
     return path
+
+
+def speaker(by: Optional[str]) -> str:
+    """Who says something: what `by_option` gave, or else the user."""
+    import getpass
+
+    try:
+        return printable(by or getpass.getuser())
+    except (KeyError, OSError):  # a user without a name, as in a container
+        return f"user {os.getuid()}"
+
+
+def visible(text: str) -> str:
+    """Text of somebody else without what would move the cursor or paint."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def warn(sentence: str) -> None:

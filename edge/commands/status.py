@@ -1,0 +1,117 @@
+"""The subcommand `edge status`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import click
+
+from edge.commands import journal_option, json_option, require_journal, visible
+
+_INDENT = "  "
+
+
+@click.command()
+@journal_option
+@json_option
+def status(journal: Optional[Path], as_json: bool) -> None:
+    """Show what a running daemon does: model, frames, truth, journal, board."""
+    import json
+
+    from edge.asking import ask
+    from edge.journal import socket_path
+
+    path = require_journal(journal)
+    answer = ask(socket_path(path), {"do": "status"}, journal=path)
+    click.echo(json.dumps(answer) if as_json else "\n".join(lines(answer)))
+
+
+def lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """A document as lines for a person: names aligned, groups indented, numbers with the units that names end in."""
+    flat = [name for name, value in document.items() if not _is_group(value)]
+    width = max((len(_title(name)) for name in flat), default=0) + 1
+    for name, value in document.items():
+        heading = f"{_title(name)}:"
+        if not _is_group(value):
+            yield f"{heading:<{width}} {_text(name, value)}"
+            continue
+        yield heading
+        for group in [value] if isinstance(value, Mapping) else value:
+            yield from (_INDENT + line for line in lines(group))
+
+
+def in_units(duration_s: float) -> str:
+    """A duration in the two largest units that it fills: "250 ms", "12.3 s", "3 min 12 s", "2 d 5 h"."""
+    if abs(duration_s) < 1:
+        return f"{_number(duration_s * 1000)} ms"
+    if abs(duration_s) < 60:
+        return f"{_number(duration_s)} s"
+    whole = round(abs(duration_s))
+    sizes = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))
+    largest = next(index for index, (_, size) in enumerate(sizes) if whole >= size)
+    parts = []
+    for unit, size in sizes[largest : largest + 2]:
+        count, whole = divmod(whole, size)
+        parts += [f"{count} {unit}"] if count else []
+    return ("-" if duration_s < 0 else "") + " ".join(parts)
+
+
+def _bytes(number: float) -> str:
+    size = float(number)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if abs(size) < 1000:
+            return f"{_number(size)} {unit}"
+        size /= 1000
+    return f"{_number(size)} TB"
+
+
+def _number(number: float) -> str:
+    """Whole numbers in full, others with three digits that count."""
+    if number == int(number) or abs(number) >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
+
+
+_UNITS: dict[str, Callable[[float], str]] = {
+    "_bytes": _bytes,
+    "_c": lambda number: f"{number:.1f} °C",
+    "_mhz": lambda number: f"{_number(number)} MHz",
+    "_ms": lambda number: f"{_number(number)} ms",
+    "_ns": lambda number: in_units(number / 1e9),
+    "_px": lambda number: f"{_number(number)} px",
+    "_s": in_units,
+}
+
+
+def _unit(name: str) -> Optional[str]:
+    return next((suffix for suffix in _UNITS if name.endswith(suffix) and name != suffix), None)
+
+
+def _title(name: str) -> str:
+    return visible(name.removesuffix(_unit(name) or "").replace("_", " "))
+
+
+def _text(name: str, value: Any) -> str:
+    if value is None:
+        return "not known"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        unit = _unit(name)
+        return _UNITS[unit](value) if unit else _number(value)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_text(name, each) for each in value) or "none"
+    if isinstance(value, Mapping):
+        return "none"
+    return visible(str(value))
+
+
+def _is_group(value: Any) -> bool:
+    """Whether it has lines of its own: an object that holds something, or a list of such."""
+    if isinstance(value, Mapping):
+        return bool(value)
+    return (
+        isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, Mapping) and each for each in value)
+    )
