@@ -1,0 +1,200 @@
+"""Reads a journal, also while a daemon writes it: runs, windows, frames, labels, events and pictures as they are."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import JournalError
+from edge.journal import schema
+from edge.journal.packing import Histograms, unpack_histograms
+from edge.report.rows import Answer, Clock, Event, Label, Model, Picture, Run, Window
+
+ROWS_AT_ONCE = 50_000
+"""So many frames are in memory at a time."""
+_WINDOWS_AT_ONCE = 1_000
+_WINDOW = (
+    "id, run_id, began_ns, ended_ns, frames, unrecorded, drops, answers, throttled, temperature_min_c, "
+    "temperature_mean_c, temperature_max_c, clock_min_mhz, clock_mean_mhz, clock_max_mhz, governor, "
+    "memory_available_min_bytes, resident_max_bytes, load_mean, coral_max_c, histograms"
+)
+
+_Decoded = TypeVar("_Decoded")
+
+
+class Reader:
+    """One journal, as it was when this was opened."""
+
+    def __init__(self, path: Path) -> None:
+        """Open a journal.
+
+        Raises:
+            JournalError: there is none, it cannot be read, or it is of another version.
+        """
+        self.path = path
+        self.damaged: Counter[str] = Counter()
+        """Rows of which a part could not be read, by table."""
+        self._damaged_windows: set[int] = set()
+        self._connection = schema.connect_to_read(path)
+        # What is no UTF-8 is shown as well as it can be: a flipped bit must not hide a month.
+        self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        try:
+            self._connection.execute("BEGIN")  # all that is read is of one moment
+            self.models = {model.id: model for model in self._models()}
+            self.runs = {run.id: run for run in self._runs()}
+            self._clocks = self._read_clocks()
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unreadable(error) from None
+        except JournalError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def clock(self, run_id: int) -> Clock:
+        """The clock of a run; where none was recorded, one that starts in 1970."""
+        return self._clocks.get(run_id) or Clock([0], [0])
+
+    def has_clock(self, run_id: int) -> bool:
+        """False where nobody knows what time it was."""
+        return run_id in self._clocks
+
+    def utc_ns(self, run_id: NDArray[np.int64], monotonic_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """UTC of moments of several runs."""
+        utc_ns = np.empty_like(monotonic_ns)
+        for each in np.unique(run_id).tolist():
+            mine = run_id == each
+            utc_ns[mine] = self.clock(each).utc_ns(monotonic_ns[mine])
+        return utc_ns
+
+    def window_times(self) -> NDArray[np.int64]:
+        """Run id, begin and end (monotonic, in nanoseconds) of all windows: shape (windows, 3), oldest rows first."""
+        rows = [
+            row for rows in self._chunks("SELECT run_id, began_ns, ended_ns FROM windows ORDER BY id") for row in rows
+        ]
+        return np.array(rows, np.int64).reshape(-1, 3)
+
+    def windows(self) -> Iterator[Window]:
+        """All windows in the order of `window_times`; histograms are decoded by `histograms` only."""
+        drops = msgspec.json.Decoder(dict[str, int])
+        answers = msgspec.json.Decoder(list[tuple[Optional[str], int, int, int]])
+        for rows in self._chunks(f"SELECT {_WINDOW} FROM windows ORDER BY id", _WINDOWS_AT_ONCE):
+            for row in rows:
+                told = self._decode(drops, row[6], row[0]) or {}
+                given = [Answer(*each) for each in self._decode(answers, row[7], row[0]) or []]
+                yield Window._make((*row[:6], told, given, row[8], row[9:12], row[12:15], *row[15:]))
+
+    def histograms(self, window: Window) -> Histograms:
+        """A window's histograms; none where they are damaged."""
+        try:
+            return unpack_histograms(window.packed)
+        except (ValueError, TypeError):
+            self._damage_window(window.id)
+            return {}
+
+    def frames(self, columns: Sequence[str], between_ns: Optional[tuple[int, int]] = None) -> Iterator[tuple[Any, ...]]:
+        """The kept frames in the order in which they were written, `ROWS_AT_ONCE` at a time.
+
+        Args:
+            columns: of the table `frames`.
+            between_ns: only those with monotonic times from the first to the second, both included.
+
+        Yields:
+            The columns of some frames, each a tuple of values.
+        """
+        where = "WHERE monotonic_ns BETWEEN ? AND ? " if between_ns else ""
+        sql = f"SELECT {', '.join(columns)} FROM frames {where}ORDER BY id"
+        for rows in self._chunks(sql, values=between_ns or ()):
+            yield tuple(zip(*rows))
+
+    def kept(self) -> int:
+        """How many frames have a row."""
+        return int(next(self._chunks("SELECT count(*) FROM frames"))[0][0])
+
+    def labels(self) -> list[Label]:
+        """What people said, in the order in which they said it."""
+        sql = f"SELECT {', '.join(Label._fields)} FROM labels ORDER BY said_utc_ns, id"
+        return [Label(*row) for rows in self._chunks(sql) for row in rows]
+
+    def events(self) -> Iterator[Event]:
+        """What happened, oldest rows first; a damaged detail is empty."""
+        detail = msgspec.json.Decoder(dict[str, Any])
+        for rows in self._chunks("SELECT run_id, monotonic_ns, kind, detail FROM events ORDER BY id"):
+            for row in rows:
+                yield Event._make((*row[:3], self._json(detail, row[3], "events") or {}))
+
+    def pictures(self) -> Iterator[Picture]:
+        """The sample of pictures, oldest rows first."""
+        for rows in self._chunks(f"SELECT {', '.join(Picture._fields)} FROM pictures ORDER BY id"):
+            yield from (Picture(*row) for row in rows)
+
+    def _models(self) -> Iterator[Model]:
+        decoder = msgspec.json.Decoder(tuple[str, ...])
+        for rows in self._chunks("SELECT id, name, sha256, labels FROM models"):
+            for row in rows:
+                yield Model._make((*row[:3], self._json(decoder, row[3], "models") or ()))
+
+    def _runs(self) -> Iterator[Run]:
+        decoder = msgspec.json.Decoder(dict[str, Any])
+        sql = ", ".join("model_id" if name == "model" else name for name in Run._fields)
+        for rows in self._chunks(f"SELECT {sql} FROM runs ORDER BY id"):
+            for row in rows:
+                documents = [self._json(decoder, text, "runs") or {} for text in row[11:14]]
+                model = self.models.get(row[5]) or Model(row[5], "unknown", "", ())
+                yield Run._make((*row[:5], model, *row[6:11], *documents, *row[14:]))
+
+    def _read_clocks(self) -> dict[int, Clock]:
+        by_run: dict[int, tuple[list[int], list[int]]] = {}
+        for rows in self._chunks(
+            "SELECT run_id, since_ns, utc_minus_monotonic_ns FROM clocks ORDER BY run_id, since_ns"
+        ):
+            for run_id, since_ns, offset_ns in rows:
+                since, offsets = by_run.setdefault(run_id, ([], []))
+                since.append(since_ns)
+                offsets.append(offset_ns)
+        return {run_id: Clock(*columns) for run_id, columns in by_run.items()}
+
+    def _chunks(self, sql: str, at_once: int = ROWS_AT_ONCE, values: Sequence[Any] = ()) -> Iterator[list[Any]]:
+        try:
+            cursor = self._connection.execute(sql, values)
+            while rows := cursor.fetchmany(at_once):
+                yield rows
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from None
+
+    def _decode(self, decoder: msgspec.json.Decoder[_Decoded], text: Any, window_id: int) -> Optional[_Decoded]:
+        try:
+            return decoder.decode(text)
+        except (msgspec.MsgspecError, TypeError):
+            self._damage_window(window_id)
+            return None
+
+    def _json(self, decoder: msgspec.json.Decoder[_Decoded], text: Any, table: str) -> Optional[_Decoded]:
+        try:
+            return decoder.decode(text)
+        except (msgspec.MsgspecError, TypeError):
+            self.damaged[table] += 1
+            return None
+
+    def _damage_window(self, window_id: int) -> None:
+        self._damaged_windows.add(window_id)
+        self.damaged["windows"] = len(self._damaged_windows)
+
+    def _unreadable(self, error: sqlite3.Error) -> JournalError:
+        return JournalError(f"Cannot read all of the journal {self.path}: {error}.")
