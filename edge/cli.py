@@ -16,6 +16,7 @@ from edge.commands.classify import classify
 from edge.commands.evaluate import evaluate
 from edge.commands.label import label
 from edge.commands.models import models
+from edge.commands.review import review
 from edge.commands.run import run
 from edge.commands.status import status
 from edge.commands.truth import truth
@@ -29,7 +30,7 @@ def cli(debug: bool) -> None:
     """Classify pictures and live cameras with quantized TensorFlow Lite models."""
 
 
-for command in (run, classify, evaluate, bench, models, status, truth, label):
+for command in (run, classify, evaluate, bench, models, status, truth, label, review):
     cli.add_command(command)
 
 

@@ -15,7 +15,16 @@ from tests.conftest import ROOT
 LAYERS = [
     {"edge", "edge.errors", "edge.resources", "edge.signals"},
     {"edge.records"},
-    {"edge.asking", "edge.images", "edge.labels", "edge.stats", "edge.tensors", "edge.tflite_file", "edge.utc"},
+    {
+        "edge.asking",
+        "edge.images",
+        "edge.labels",
+        "edge.privacy",
+        "edge.stats",
+        "edge.tensors",
+        "edge.tflite_file",
+        "edge.utc",
+    },
     {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes", "edge.truth"},
     {"edge.journal", "edge.loading", "edge.sinks"},
     {"edge.control", "edge.report", "edge.review", "edge.spans"},
@@ -43,7 +52,15 @@ FOR_DEPLOY = {
 
 def package_of(name: str) -> str:
     """A camera or runtime counts as its package."""
-    for package in ("edge.cameras", "edge.commands", "edge.device", "edge.journal", "edge.report", "edge.runtimes"):
+    for package in (
+        "edge.cameras",
+        "edge.commands",
+        "edge.device",
+        "edge.journal",
+        "edge.report",
+        "edge.review",
+        "edge.runtimes",
+    ):
         if name.startswith(f"{package}."):
             return package
     return name
