@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Optional, Union
 
@@ -41,13 +41,12 @@ BUCKETS = 27 * _HALF
 """256 of the narrowest, and 25 times 128 of twice the width before, until HIGHEST_NS is covered."""
 
 HDR_OFFSET = 32
-_OURS = struct.Struct(">I12sQQ")
+_OURS = struct.Struct(">I12sqq")
 _OUTER = struct.Struct(">II")
 _INNER = struct.Struct(">IIIIQQd")
 _OUTER_COOKIE = 0x1C849304 | 0x10
 _INNER_COOKIE = 0x1C849303 | 0x10
 _MOST_INFLATED_BYTES = _INNER.size + 9 * BUCKETS
-_MOST_SHIFT = 49
 
 Durations = Union[Sequence[int], NDArray[np.integer]]
 
@@ -204,13 +203,16 @@ class Histogram:
         """
         if len(encoded) < HDR_OFFSET + _OUTER.size:
             raise ValueError(f"{len(encoded)} bytes are no histogram: it is cut short.")
-        check, sum_ns, min_ns, max_ns = _OURS.unpack_from(encoded)
+        check, sum_bytes, min_ns, max_ns = _OURS.unpack_from(encoded)
         if zlib.crc32(memoryview(encoded)[4:]) != check:
             raise ValueError(f"{len(encoded)} bytes are no histogram: their checksum differs.")
         histogram = cls()
-        histogram.samples = _unpack_counts(_inflated(encoded), histogram._counts.data)
-        if histogram.samples:
-            histogram.sum_ns = int.from_bytes(sum_ns, "big")
+        samples = _unpack_counts(_inflated(encoded), histogram._counts.data)
+        sum_ns = int.from_bytes(sum_bytes, "big")
+        if not 0 <= min_ns * samples <= sum_ns <= max_ns * samples:
+            raise ValueError(f"no histogram: {samples} samples of {min_ns} to {max_ns} ns cannot sum to {sum_ns} ns.")
+        if samples:
+            histogram.samples, histogram.sum_ns = samples, sum_ns
             histogram.min_ns, histogram.max_ns = min_ns, max_ns
         return histogram
 
@@ -236,13 +238,12 @@ def _inflated(encoded: bytes) -> bytes:
 
 
 def _packed_counts(counts: NDArray[np.int64]) -> bytes:
-    """Counts up to the last that is not 0 as ZigZag LEB128 integers; a run of two or more zeros as minus its length."""
+    """Counts up to the last that is not 0 as ZigZag LEB128 integers; each run of zeros as minus its length."""
     packed = bytearray()
     following = 0
     for index in counts.nonzero()[0].tolist():
-        zeros = index - following
-        if zeros:
-            _append(packed, 2 * zeros - 1 if zeros > 1 else 0)
+        if index > following:
+            _append(packed, 2 * (index - following) - 1)
         _append(packed, 2 * int(counts[index]))
         following = index + 1
     return bytes(packed)
@@ -258,34 +259,38 @@ def _append(packed: bytearray, zigzag: int) -> None:
 def _unpack_counts(packed: bytes, counts: memoryview) -> int:
     """Fill in the counts that `_packed_counts` packed, and return their sum.
 
-    A loop over bytes: most counts take one, and for so few NumPy's calls cost more than twice the time.
+    A loop over bytes, because most counts take one, and for so few NumPy's calls would take twice the time.
 
     Args:
         packed: ZigZag LEB128 integers.
         counts: zeros, shape (BUCKETS,).
+
+    Raises:
+        ValueError: there are more counts than buckets, or one that does not end.
     """
-    samples = index = value = shift = 0
+    samples = index = 0
+    following = iter(packed)
     try:
-        for byte in packed:
-            if byte > 127:
-                value |= (byte & 127) << shift
-                shift += 7
-                if shift > _MOST_SHIFT:
-                    raise ValueError("no histogram: a count of more than eight bytes.")
-                continue
-            zigzag = byte
-            if shift:
-                zigzag = value | byte << shift
-                value = shift = 0
+        for zigzag in following:
+            if zigzag > 127:
+                zigzag = _continued(zigzag, following)  # noqa: PLW2901  the integer in place of its first byte
+            count = zigzag >> 1
             if zigzag & 1:
-                index += (zigzag + 1) >> 1
+                index += count + 1
             else:
-                if zigzag:
-                    counts[index] = zigzag >> 1
-                    samples += zigzag >> 1
+                counts[index] = count
+                samples += count
                 index += 1
     except IndexError:
-        raise ValueError(f"no histogram: more than {BUCKETS} counts.") from None
-    if shift or index > len(counts):
-        raise ValueError(f"no histogram: the last of at most {BUCKETS} counts is damaged.")
+        raise ValueError(f"no histogram: it has more than {BUCKETS} counts.") from None
     return samples
+
+
+def _continued(first: int, following: Iterator[int]) -> int:
+    """An integer of two to eight bytes; more than any count needs is damage."""
+    value = first & 127
+    for shift, byte in zip(range(7, 56, 7), following):
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value
+    raise ValueError("no histogram: one of its counts does not end.")

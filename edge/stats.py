@@ -140,18 +140,18 @@ def shown_insufficient(reasons: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {reason}" for name, reason in reasons.items() if name in ("p50", "p90", "p99"))
 
 
-def wilson(successes: int, total: int, confidence: float = 0.95) -> Optional[tuple[float, float]]:
+def wilson(successes: float, total: float, confidence: float = 0.95) -> Optional[tuple[float, float]]:
     """The Wilson score interval of a proportion; None when nothing was counted.
 
     Formula: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", Journal of
     the American Statistical Association 22 (1927); without continuity correction.
 
     Args:
-        successes: 0 to `total`.
+        successes: 0 to `total`; not whole where `total` is an effective number.
         total: number of trials.
         confidence: two-sided, in (0, 1).
     """
-    if not 0 <= successes <= total or not 0 < confidence < 1:
+    if not 0 <= successes <= total < math.inf or not 0 < confidence < 1:
         raise ValueError(f"{successes} of {total} at confidence {confidence} is not a proportion.")
     if total == 0:
         return None
@@ -164,6 +164,72 @@ def wilson(successes: int, total: int, confidence: float = 0.95) -> Optional[tup
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == total else min(1.0, centre + half)
     return low, high
+
+
+def effective_samples(total: float, sum_of_squared_weights: float) -> float:
+    """How many samples of equal weight tell as much as these: (sum of weights)^2 / sum of squared weights.
+
+    Source: L. Kish, Survey Sampling (1965). From 1 (one sample outweighs all) to the number of samples; 0 with none.
+
+    Args:
+        total: sum of the weights, each at least 0.
+        sum_of_squared_weights: of the same samples.
+    """
+    if total == 0 == sum_of_squared_weights:
+        return 0.0
+    # Rounded, the square of a single weight may be a little more than that of the total.
+    if total <= 0 or not 0 < sum_of_squared_weights <= total * total * (1 + 1e-9) < math.inf:
+        raise ValueError(f"no weights sum to {total} and their squares to {sum_of_squared_weights}.")
+    return max(1.0, total * total / sum_of_squared_weights)
+
+
+def wilson_weighted(
+    right: float, total: float, sum_of_squared_weights: float, confidence: float = 0.95
+) -> Optional[tuple[float, float]]:
+    """The Wilson interval of a share of weighted samples, with `effective_samples` as the number of trials.
+
+    Args:
+        right: sum of the weights of the samples that count as a success.
+        total: sum of all weights.
+        sum_of_squared_weights: of all samples.
+        confidence: two-sided, in (0, 1).
+
+    Returns:
+        Low and high end, those of `wilson` where all weights are equal; None when nothing was counted.
+    """
+    trials = effective_samples(total, sum_of_squared_weights)
+    if not trials:
+        return None
+    # Where all are right, the two sums may have been rounded differently.
+    share = 1.0 if math.isclose(right, total) else right / total
+    return wilson(share * trials, trials, confidence)
+
+
+def newcombe(
+    successes_a: float, total_a: float, successes_b: float, total_b: float, confidence: float = 0.95
+) -> Optional[tuple[float, float]]:
+    """The interval of the difference of two independent proportions, b minus a; None when either has no trials.
+
+    Formula: R. G. Newcombe, "Interval estimation for the difference between independent proportions", Statistics in
+    Medicine 17 (1998) 873-890, method 10: the hybrid of two Wilson score intervals, without continuity correction.
+
+    Args:
+        successes_a: 0 to `total_a`; not whole where that is an effective number, such as of `effective_samples`.
+        total_a: number of trials.
+        successes_b: 0 to `total_b`.
+        total_b: number of trials.
+        confidence: two-sided, in (0, 1).
+    """
+    interval_a = wilson(successes_a, total_a, confidence)
+    interval_b = wilson(successes_b, total_b, confidence)
+    if interval_a is None or interval_b is None:
+        return None
+    share_a, share_b = successes_a / total_a, successes_b / total_b
+    (low_a, high_a), (low_b, high_b) = interval_a, interval_b
+    difference = share_b - share_a
+    low = difference - math.hypot(share_b - low_b, high_a - share_a)
+    high = difference + math.hypot(high_b - share_b, share_a - low_a)
+    return max(-1.0, low), min(1.0, high)
 
 
 class Window:
