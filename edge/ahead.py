@@ -33,14 +33,15 @@ class Ahead:
     """The answers to a camera's frames, in order, none left out.
 
     One thread reads and fills input tensors, another runs the model, and the caller has what remains: ranking the
-    scores and writing records. The answers' frames have no pixels any more. Not for live cameras: there a frame read
-    ahead would be a stale one.
+    scores and writing records. The answers' frames have no pixels any more, unless asked for. Not for live
+    cameras: there a frame read ahead would be a stale one.
     """
 
-    def __init__(self, camera: Camera, classifier: Classifier) -> None:
+    def __init__(self, camera: Camera, classifier: Classifier, keep_pixels: bool = False) -> None:
         self.ended = False
         self._camera = camera
         self._classifier = classifier
+        self._keep_pixels = keep_pixels
         self._closing = False
         self._free: queue.SimpleQueue[NDArray[np.generic]] = queue.SimpleQueue()
         self._prepared: queue.SimpleQueue[Union[_Prepared, BaseException, None]] = queue.SimpleQueue()
@@ -95,8 +96,9 @@ class Ahead:
                 started_ns = time.monotonic_ns()
                 preprocessor.fill(frame.pixels, tensor)
                 preprocess_ns = time.monotonic_ns() - started_ns
-                # The queues need what is known of the frame, not a megabyte of pixels each.
-                self._prepared.put(_Prepared(msgspec.structs.replace(frame, pixels=_SEEN), tensor, preprocess_ns))
+                if not self._keep_pixels:  # the queues need what is known of the frame, not a megabyte of pixels each
+                    frame = msgspec.structs.replace(frame, pixels=_SEEN)
+                self._prepared.put(_Prepared(frame, tensor, preprocess_ns))
             self._prepared.put(None)
         except BaseException as error:
             self._prepared.put(error)

@@ -43,6 +43,8 @@ class Classifier:
         self.output: OutputSpec = bundle.output
         self._top_count = top_count
         self._preprocessor = Preprocessor(bundle.input)
+        self.first_invoke_ns: Optional[int] = None
+        """What the first inference took, which often is the golden input's; None before it."""
 
     @classmethod
     def open(
@@ -114,11 +116,21 @@ class Classifier:
         invoking_ns = time.monotonic_ns()
         self.runtime.invoke()
         done_ns = time.monotonic_ns()
+        if self.first_invoke_ns is None:
+            self.first_invoke_ns = done_ns - invoking_ns
         output = self.runtime.output().reshape(-1).copy()
         return Answer(frame, output, preprocess_ns + invoking_ns - started_ns, done_ns - invoking_ns)
 
-    def finish(self, answer: Answer, dropped: int = 0) -> Record:
+    def finish(
+        self, answer: Answer, dropped: int = 0, truth: Optional[str] = None, throttled: Optional[int] = None
+    ) -> Record:
         """The record of an answer; `wait` is all of its age that no other stage accounts for.
+
+        Args:
+            answer: of `infer`.
+            dropped: frames lost since the previous one.
+            truth: of a frame that does not know its own.
+            throttled: the board's throttling bits.
 
         Raises:
             ModelError: the model's output is not made of numbers.
@@ -137,9 +149,10 @@ class Classifier:
             timings=Timings(max(0, wait_ns), answer.preprocess_ns, answer.invoke_ns, postprocess_ns),
             predictions=predictions,
             backend=self.runtime.backend,
-            truth=frame.label,
+            truth=truth if frame.label is None else frame.label,
             dropped=dropped,
             source=frame.source,
+            throttled=throttled,
         )
 
     def check_golden(self) -> None:
@@ -163,7 +176,10 @@ class Classifier:
 
     def _answer(self, picture: NDArray[np.uint8]) -> Any:
         Preprocessor(msgspec.structs.replace(self.input, resize="squash")).fill(picture, self.runtime.input())
+        started_ns = time.monotonic_ns()
         self.runtime.invoke()
+        if self.first_invoke_ns is None:
+            self.first_invoke_ns = time.monotonic_ns() - started_ns
         return top(self.runtime.output(), self.output, self.bundle.labels, 5)
 
     def close(self) -> None:

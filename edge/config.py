@@ -12,7 +12,10 @@ from msgspec import Meta
 
 from edge.cameras import CameraSettings
 from edge.errors import ConfigError
+from edge.journal.settings import JournalSettings
 from edge.loading import BareOptions
+from edge.privacy import PrivacySettings
+from edge.review.settings import ReviewSettings
 
 DEFAULT_MODEL = "efficientnet_lite0_int8"
 
@@ -43,6 +46,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     camera: CameraSettings = CameraSettings()
     model: ModelSettings = ModelSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    journal: JournalSettings = JournalSettings()
+    review: ReviewSettings = ReviewSettings()
+    privacy: PrivacySettings = PrivacySettings()
     fps: Optional[Annotated[float, Meta(ge=0.0001, le=1_000_000)]] = None
     """Classify at most so many frames a second; null: as many as come."""
 

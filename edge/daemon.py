@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from typing import Optional
+from typing import Optional, Protocol
 
 import msgspec
 
@@ -13,7 +13,7 @@ from edge.ahead import Ahead
 from edge.cameras import Camera
 from edge.classifier import Answer, Classifier
 from edge.labels import ClassNames
-from edge.records import Record
+from edge.records import Frame, Record
 from edge.sinks import Sink
 
 _POLL_S = 0.25  # the longest that a stop request waits for a camera that gives nothing
@@ -25,6 +25,21 @@ class Limits(msgspec.Struct, frozen=True):
     frames: Optional[int] = None
     seconds: Optional[float] = None
     fps: Optional[float] = None
+
+
+class Watch(Protocol):
+    """Knows more of the moment than the camera does, and sees each frame with its record."""
+
+    @property
+    def truth(self) -> Optional[str]:
+        """What stands before the camera now, where somebody said so."""
+
+    @property
+    def throttled(self) -> Optional[int]:
+        """The board's throttling bits, where it tells them."""
+
+    def see(self, frame: Frame, record: Record) -> None:
+        """Look at a frame and its record; must not take long."""
 
 
 class Totals(msgspec.Struct):
@@ -60,11 +75,14 @@ def run(
     limits: Limits,
     stop: threading.Event,
     totals: Optional[Totals] = None,
+    watch: Optional[Watch] = None,
+    keep_pixels: bool = False,
 ) -> Totals:
     """Classify until a limit, the end of the source or `stop`.
 
     A live camera is read as frames are wanted, so that each is the newest. With any other the model works ahead,
-    so that it never waits: see `edge.ahead`. `totals` are counted as it goes.
+    so that it never waits: see `edge.ahead`. `totals` are counted as it goes. `keep_pixels` is for a watch that wants
+    them also of a source that is read ahead.
 
     Raises:
         EdgeError: the camera or the model failed.
@@ -72,7 +90,7 @@ def run(
     totals = totals or Totals()
     classes = ClassNames(classifier.bundle.labels)
     # At a limited rate nothing waits for the model, and what was read ahead would only grow old.
-    ahead = None if camera.live or limits.fps else Ahead(camera, classifier)
+    ahead = None if camera.live or limits.fps else Ahead(camera, classifier, keep_pixels)
     started_ns = time.monotonic_ns()
     period_ns = round(1e9 / limits.fps) if limits.fps else 0
     due_ns = started_ns
@@ -96,11 +114,14 @@ def run(
             sequence = answer.frame.sequence
             dropped = 0 if expected is None else max(0, sequence - expected)
             expected = sequence + 1
-            record = classifier.finish(answer, dropped)
+            known = (watch.truth, watch.throttled) if watch else (None, None)
+            record = classifier.finish(answer, dropped, *known)
             totals.add(record, classes)
             totals.seconds = (time.monotonic_ns() - started_ns) / 1e9
             for sink in sinks:
                 sink.write(record)
+            if watch:
+                watch.see(answer.frame, record)
     finally:
         totals.seconds = (time.monotonic_ns() - started_ns) / 1e9
         if ahead:

@@ -29,11 +29,15 @@ class Sink(Protocol):
 class JsonLines:
     """One JSON object a line, for every record."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, top: Optional[int] = None) -> None:
+        """Write at most `top` predictions of each record; None: all that it has."""
         self._stream = stream
+        self._top = top
         self._encoder = msgspec.json.Encoder()
 
     def write(self, record: Record) -> None:
+        if self._top is not None and len(record.predictions) > self._top:
+            record = msgspec.structs.replace(record, predictions=record.predictions[: self._top])
         self._stream.write(self._encoder.encode(record.as_json()).decode() + "\n")
         self._stream.flush()
 

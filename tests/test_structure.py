@@ -30,7 +30,7 @@ LAYERS = [
     {"edge.control", "edge.report", "edge.review", "edge.spans"},
     {"edge.classifier", "edge.config"},
     {"edge.ahead", "edge.bench", "edge.evaluate"},
-    {"edge.daemon"},
+    {"edge.daemon", "edge.recording"},
     {"edge.commands"},
     {"edge.cli"},
     {"edge.__main__"},

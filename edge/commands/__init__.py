@@ -81,7 +81,7 @@ journal_option = click.option(
     type=click.Path(path_type=Path),
     envvar="EDGE_JOURNAL",
     metavar="FILE",
-    help="The journal that the daemon writes. [$EDGE_JOURNAL]",
+    help="The journal (field log). [$EDGE_JOURNAL]",
 )
 by_option = click.option("--by", metavar="WHO", help="Who says so. [your login name]")
 BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
@@ -108,7 +108,8 @@ def configured(path: Optional[Path], options: dict[str, Any]) -> Config:
     camera = replace(base.camera, **given("loop", "realtime", "isp_resize"))
     if options.get("camera"):
         camera = replace(camera, source=options["camera"])
-    return replace(base, camera=camera, model=model, runtime=runtime, **given("fps"))
+    journal = replace(base.journal, path=str(options["journal"])) if options.get("journal") else base.journal
+    return replace(base, camera=camera, model=model, runtime=runtime, journal=journal, **given("fps"))
 
 
 def opened(config: Config, top: int) -> Any:

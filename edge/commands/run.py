@@ -6,15 +6,19 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
-from edge.commands import Finite, configured, json_option, model_options, opened
+from edge.commands import Finite, configured, journal_option, json_option, model_options, opened
+from edge.errors import EdgeError
 
 if TYPE_CHECKING:
+    from edge.classifier import Classifier
     from edge.config import Config
+    from edge.recording import Recording
 
 SLOWEST_FPS = 0.0001  # one frame in almost three hours
 
@@ -29,6 +33,7 @@ SLOWEST_FPS = 0.0001  # one frame in almost three hours
 @click.option("--loop/--no-loop", default=None, help="Start a video or folder again when it ends.")
 @click.option("--realtime/--no-realtime", default=None, help="Play a video at its own rate, as a live camera would.")
 @click.option("--isp-resize/--no-isp-resize", default=None, help="Let the Pi's image processor resize (picamera).")
+@journal_option
 @model_options
 @json_option
 def run(
@@ -65,17 +70,71 @@ def _run(
 
     logging.basicConfig(format="Warning: %(message)s")
     totals = daemon.Totals()
+    recorded = config.journal.path is not None
     summary[0] = lambda: _summary(totals)
     with contextlib.ExitStack() as stack:
-        classifier = stack.enter_context(opened(config, config.model.top))
+        began_ns = time.monotonic_ns()
+        # The journal tells top-5 accuracy, however few predictions are printed.
+        classifier = stack.enter_context(opened(config, max(5, config.model.top) if recorded else config.model.top))
+        opened_ns = time.monotonic_ns() - began_ns
         camera = open_camera(config.camera, native_size_px(classifier.input))
         stack.callback(camera.close)
         click.echo(f"camera: {camera.name}", err=as_json)
         click.echo(f"model:  {_describe(classifier)}", err=as_json)
-        sink: sinks.Sink = sinks.JsonLines(sys.stdout) if as_json else sinks.Lines(sys.stdout)
-        daemon.run(camera, classifier, [sink], daemon.Limits(*limits, config.fps), stop, totals)
+        sink: sinks.Sink = sinks.JsonLines(sys.stdout, config.model.top) if as_json else sinks.Lines(sys.stdout)
+        recording = _recording(config, classifier, camera.name, opened_ns) if recorded else None
+        if recording:
+            status = recording.journal.status()
+            trouble = f" (not recording: {status.why})" if status.why else ""
+            click.echo(f"journal: {status.path}{trouble}", err=as_json)
+        watch = recording or (stack.enter_context(contextlib.closing(_Board())) if as_json else None)
+        because = "error"
+        try:
+            daemon.run(
+                camera,
+                classifier,
+                [recording, sink] if recording else [sink],
+                daemon.Limits(*limits, config.fps),
+                stop,
+                totals,
+                watch,
+                keep_pixels=recorded and config.review.keep_pictures,
+            )
+            because = "asked to stop" if stop.is_set() else "end of the source" if camera.ended else "limit"
+        except EdgeError as error:
+            because = str(error)
+            raise
+        finally:
+            if recording:
+                recording.close(because)
         sink.close()
         click.echo(_summary(totals), err=as_json)
+
+
+def _recording(config: Config, classifier: Classifier, camera: str, opened_ns: int) -> Recording:
+    from edge.recording import Recording
+
+    return Recording(config, classifier, camera, opened_ns)
+
+
+class _Board:
+    """Tells the throttling bits where no journal is written."""
+
+    truth = None
+
+    def __init__(self) -> None:
+        from edge.device import Monitor
+
+        self._monitor = Monitor(on_reading=lambda _: None)
+
+    @property
+    def throttled(self) -> Optional[int]:
+        return self._monitor.latest.throttled
+
+    def see(self, *_: object) -> None: ...
+
+    def close(self) -> None:
+        self._monitor.close()
 
 
 def _describe(classifier: Any) -> str:

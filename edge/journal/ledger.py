@@ -59,7 +59,13 @@ class Picture(NamedTuple):
     file: str
 
 
-Item = Union[Record, Live, Event, Picture]
+class Forgotten(NamedTuple):
+    """A picture that was deleted to make room; what was answered stays known."""
+
+    file: str
+
+
+Item = Union[Record, Live, Event, Picture, Forgotten]
 
 
 class Ledger:
@@ -71,6 +77,8 @@ class Ledger:
         self.windows: list[tuple[object, ...]] = []
         self.events: list[tuple[object, ...]] = []
         self.pictures: list[tuple[object, ...]] = []
+        self.forgotten: list[tuple[str]] = []
+        """Names of files."""
         self.rows_lost = 0
         """Frames whose row had to be given up while the journal could not be written."""
         self.pausing = False
@@ -89,7 +97,7 @@ class Ledger:
     @property
     def holds(self) -> bool:
         """Whether there is something to write."""
-        return bool(self.frames or self.windows or self.events or self.pictures)
+        return bool(self.frames or self.windows or self.events or self.pictures or self.forgotten)
 
     def take(self, item: Item) -> None:
         """Take in what happened next. Frames wait for the next reading, which tells whether they were throttled."""
@@ -99,6 +107,8 @@ class Ledger:
             self._read(item)
         elif isinstance(item, Event):
             self.event(item.monotonic_ns, item.kind, item.detail)
+        elif isinstance(item, Forgotten):
+            self.forgotten.append((item.file,))
         else:
             self._keep(item)
 
@@ -125,7 +135,7 @@ class Ledger:
 
     def written(self) -> None:
         """Forget the rows, which are in the file now."""
-        for rows in (self.frames, self.windows, self.events, self.pictures):
+        for rows in (self.frames, self.windows, self.events, self.pictures, self.forgotten):
             rows.clear()
 
     def begin_again(self, run_id: int) -> None:

@@ -69,6 +69,7 @@ def write(connection: sqlite3.Connection, ledger: Ledger) -> None:
     ):
         if rows:
             connection.executemany(insert(table, columns), rows)
+    connection.executemany("UPDATE pictures SET file = '' WHERE file = ?", ledger.forgotten)
 
 
 def add_events(connection: sqlite3.Connection, run_id: int, events: Iterable[Event]) -> None:

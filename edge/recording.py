@@ -1,0 +1,171 @@
+"""A run in the field: its journal, the board's readings, what is true now, pictures for review, and who asks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from datetime import datetime, timedelta, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import msgspec
+
+from edge import __version__, device
+from edge.control import Answers, Control
+from edge.errors import AlreadyRunningError, ControlError
+from edge.journal import journal_path, pictures_folder, socket_path
+from edge.journal.ledger import RunFacts
+from edge.journal.sink import Journal
+from edge.records import Frame, Record
+from edge.review.sampler import Sampler
+from edge.stats import Window
+from edge.truth import Truth
+
+if TYPE_CHECKING:
+    from edge.classifier import Classifier
+    from edge.config import Config
+
+_CREDENTIALS = re.compile(r"(\w://)[^/@\s]+@")
+_PACKAGES = ("numpy", "opencv-python-headless", "msgspec")
+
+
+class Recording:
+    """Records a run from its beginning to `close`; a sink and a watch of the daemon's loop."""
+
+    def __init__(self, config: Config, classifier: Classifier, camera: str, opened_ns: int) -> None:
+        """Begin.
+
+        Args:
+            config: with a journal's path.
+            classifier: what runs.
+            camera: as a person would call it.
+            opened_ns: how long opening the model took.
+
+        Raises:
+            JournalError: the journal's path cannot be one.
+            AlreadyRunningError: another daemon records to this journal.
+        """
+        facts = RunFacts(
+            run=classifier.run,
+            ran=classifier.ran,
+            labels=tuple(classifier.bundle.labels),
+            camera=_without_passwords(camera),
+            configuration=_without_passwords(msgspec.to_builtins(config)),
+            board=device.read().as_json(),
+            versions=_versions(),
+            opened_ns=opened_ns,
+            first_invoke_ns=classifier.first_invoke_ns,
+            drop_reason="paced" if config.fps else "busy",
+        )
+        self._facts = facts
+        self._began_ns = time.monotonic_ns()
+        self._window = Window()
+        self._newest: Optional[Record] = None
+        self._dropped = 0
+        self._truth = Truth(facts.labels, self._on_truth)
+        path = journal_path(config.journal)
+        self._control = _control(path, {"status": lambda _: self.status(), "truth": self._truth.answer})
+        self.journal = journal = Journal(config.journal, facts)
+        self._monitor = device.Monitor(on_reading=journal.reading)
+        self._sampler = Sampler(
+            pictures_folder(journal.path),
+            config.review,
+            config.privacy,
+            journal.picture,
+            on_delete=journal.forget,
+            on_trouble=lambda sentence: journal.event("pictures not kept", why=sentence),
+        )
+
+    @property
+    def truth(self) -> Optional[str]:
+        return self._truth.current
+
+    @property
+    def throttled(self) -> Optional[int]:
+        return self._monitor.latest.throttled
+
+    def write(self, record: Record) -> None:
+        """Take in one frame's record."""
+        self.journal.write(record)
+        self._window.add(record.timings)
+        self._dropped += record.dropped
+        self._newest = record
+
+    def see(self, frame: Frame, record: Record) -> None:
+        """Show a frame to the sampler of pictures."""
+        self._sampler.see(frame, record)
+
+    def status(self) -> dict[str, Any]:
+        """How it goes: for `edge status` and for other outlets."""
+        seconds = (time.monotonic_ns() - self._began_ns) / 1e9
+        newest, frames = self._newest, self._window.added
+        since = datetime.now(timezone.utc) - timedelta(seconds=seconds)
+        return {
+            "run": self._facts.run,
+            "since_utc": since.isoformat(timespec="seconds"),
+            "running_s": round(seconds, 1),
+            **msgspec.to_builtins(self._facts.ran),
+            "camera": self._facts.camera,
+            "frames": frames,
+            "fps": round(frames / seconds, 2) if seconds else None,
+            "dropped": self._dropped,
+            "truth": self.truth,
+            "newest": None if newest is None else {"utc": newest.utc, "predictions": _told(newest)},
+            "latency": {name: {"p50_ms": live.p50, "p90_ms": live.p90} for name, live in self._window.live().items()},
+            "journal": msgspec.to_builtins(self.journal.status()),
+            "pictures": self._sampler.trouble,
+            "board": _known(self._monitor.latest),
+        }
+
+    def close(self, because: str = "end") -> None:
+        """End the run; what was taken in is written."""
+        if self._control:
+            self._control.close()
+        self._monitor.close()
+        self._sampler.close()
+        self.journal.close(because)
+
+    def _on_truth(self, name: Optional[str], by: str) -> None:
+        if name is None:
+            self.journal.event("truth cleared", by=by)
+        else:
+            self.journal.event("truth set", truth=name, by=by)
+
+
+def _control(path: Path, answers: Answers) -> Optional[Control]:
+    """The socket, before anything is recorded; a folder that cannot hold one is no reason not to classify."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return Control(socket_path(path), answers)
+    except AlreadyRunningError:
+        raise
+    except ControlError as error:
+        logging.getLogger(__name__).warning("%s The daemon cannot be asked or told anything.", error)
+        return None
+
+
+def _known(live: device.Live) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.to_builtins(live).items() if name != "monotonic_ns"}
+
+
+def _told(record: Record) -> list[dict[str, Any]]:
+    return [{"label": each.label, "score": round(each.score, 4)} for each in record.predictions]
+
+
+def _versions() -> dict[str, str]:
+    found = {"edge-runner": __version__}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):  # from the system's packages, under another name
+            found[name] = version(name)
+    return found
+
+
+def _without_passwords(value: Any) -> Any:
+    """A copy without what stands before the @ of addresses."""
+    if isinstance(value, dict):
+        return {name: _without_passwords(each) for name, each in value.items()}
+    return _CREDENTIALS.sub(r"\1…@", value) if isinstance(value, str) else value
