@@ -15,9 +15,9 @@ _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _THROTTLED = re.compile(r"(?:throttled=)?(?:0x)?([0-9a-f]{1,8})", re.IGNORECASE)
 _GOVERNOR = re.compile(r"[a-z][a-z_]{0,30}")
 _BOOT_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Bits 0 to 3 are now, 16 to 19 the same since boot. Source: Raspberry Pi documentation, `vcgencmd get_throttled`.
+# Bits 0 to 3 are now, 16 to 19 at some time before. Source: Raspberry Pi documentation, `vcgencmd get_throttled`.
 _THROTTLE_WORDS = ("under-voltage", "frequency capped", "throttled", "soft temperature limit")
-_SINCE_BOOT_SHIFT = 16
+_BEFORE_SHIFT = 16
 
 
 def throttled_now(bits: int) -> tuple[str, ...]:
@@ -26,18 +26,18 @@ def throttled_now(bits: int) -> tuple[str, ...]:
 
 
 def throttled_since_boot(bits: int) -> tuple[str, ...]:
-    """What held the board back at some time since it started, in words."""
-    return throttled_now(bits >> _SINCE_BOOT_SHIFT)
+    """What held the board back at some time since it started, in words; from the bits as vcgencmd tells them."""
+    return throttled_now(bits >> _BEFORE_SHIFT)
 
 
 def throttled_during(readings: Sequence[int]) -> tuple[str, ...]:
     """What held the board back between the first reading and the last, in words.
 
-    Also what came and went between two readings: its bit since boot is set in the last and not in the first.
+    Also what came and went between two readings: its bit from 16 on is set in the one and was not in the one before.
     """
-    seen = (readings[-1] & ~readings[0]) >> _SINCE_BOOT_SHIFT
-    for bits in readings:
-        seen |= bits
+    seen = readings[0]
+    for before, bits in zip(readings, readings[1:]):
+        seen |= bits | (bits & ~before) >> _BEFORE_SHIFT
     return throttled_now(seen)
 
 

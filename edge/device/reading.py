@@ -62,11 +62,11 @@ class Device(msgspec.Struct, frozen=True, omit_defaults=True):
     """Raspberry Pi throttling bits."""
     throttled_now: Optional[tuple[str, ...]] = None
     throttled_since_boot: Optional[tuple[str, ...]] = None
+    """Only vcgencmd tells."""
 
     def as_json(self) -> dict[str, Any]:
         """The fields that are known."""
-        document = msgspec.to_builtins(self)
-        return {name: value for name, value in document.items() if value is not None}
+        return _known(self)
 
 
 class Live(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +79,7 @@ class Live(msgspec.Struct, frozen=True, omit_defaults=True):
     clock_mhz: Optional[float] = None
     """Of processor 0, as the governor asked for it; firmware that throttles may give less."""
     throttled: Optional[int] = None
-    """Raspberry Pi throttling bits."""
+    """Raspberry Pi throttling bits; see `Sensors` for how long bits 16 to 19 stay."""
     governor: Optional[str] = None
     memory_available_bytes: Optional[int] = None
     resident_bytes: Optional[int] = None
@@ -89,9 +89,19 @@ class Live(msgspec.Struct, frozen=True, omit_defaults=True):
     coral_temperature_c: Optional[float] = None
     """Of the hottest Edge TPU on PCIe; one on USB does not tell."""
 
+    def as_json(self) -> dict[str, Any]:
+        """The fields that are known."""
+        return _known(self)
+
 
 class Sensors:
-    """The live sensors below a root; remembers where they are, and a vcgencmd that does not end."""
+    """The live sensors below a root; remembers where they are, and a vcgencmd that does not end.
+
+    The throttling bits come from the kernel's file where there is one (Raspberry Pi's kernels from 4.14 until they
+    took it out in March 2025), else from vcgencmd. In vcgencmd's, bits 16 to 19 tell what was since the start of
+    the machine. In the kernel's, which is up to 2 s old, they tell of the 2 s before it: the kernel's driver
+    clears its own at each look. Source: raspberrypi-hwmon.c and raspberrypi.c of Raspberry Pi's kernels.
+    """
 
     def __init__(self, root: Path = ROOT) -> None:
         """Look for them.
@@ -101,7 +111,7 @@ class Sensors:
         """
         self._root = root
         self._zone = _processor_zone(root)
-        # The kernel's own file first: there is no process to start.
+        # First, as there is no process to start; the kernel's log gets one warning that the file is outdated.
         self._throttled_file = next((root / "sys/devices/platform").glob("soc*/*firmware/get_throttled"), None)
         self._vcgencmd = shutil.which("vcgencmd", path=None if root == ROOT else str(root / "usr/bin"))
         self._stuck: Optional[subprocess.Popen[str]] = None
@@ -129,6 +139,10 @@ class Sensors:
     def _throttled(self) -> Optional[int]:
         if self._throttled_file is not None:
             return parsing.parse_throttled(_text(self._throttled_file))
+        return self.ask_vcgencmd()
+
+    def ask_vcgencmd(self) -> Optional[int]:
+        """The throttling bits as vcgencmd tells them; None without it, or when it fails or hangs."""
         if self._vcgencmd is None or (self._stuck is not None and self._stuck.poll() is None):
             return None
         self._stuck = None
@@ -169,7 +183,10 @@ def read(root: Path = ROOT) -> Device:
         root: where /proc, /sys and /etc are found; another than "/" for a tree of files, which also brings
             its own usr/bin/vcgencmd.
     """
-    live = read_live(root)
+    sensors = Sensors(root)
+    live = sensors.read()
+    told = live.throttled if sensors.starts_a_process else sensors.ask_vcgencmd()
+    throttled = live.throttled if told is None else told
     memory = parsing.parse_meminfo(_text(root / "proc/meminfo"))
     cpuinfo = _text(root / "proc/cpuinfo")
     return Device(
@@ -192,9 +209,9 @@ def read(root: Path = ROOT) -> Device:
         clock_min_mhz=parsing.parse_khz(_text(root / _CPUFREQ / "scaling_min_freq")),
         clock_max_mhz=parsing.parse_khz(_text(root / _CPUFREQ / "scaling_max_freq")),
         governor=live.governor,
-        throttled=live.throttled,
-        throttled_now=None if live.throttled is None else parsing.throttled_now(live.throttled),
-        throttled_since_boot=None if live.throttled is None else parsing.throttled_since_boot(live.throttled),
+        throttled=throttled,
+        throttled_now=None if throttled is None else parsing.throttled_now(throttled),
+        throttled_since_boot=None if told is None else parsing.throttled_since_boot(told),
     )
 
 
@@ -208,6 +225,10 @@ def read_live(root: Path = ROOT) -> Live:
         root: see `read`.
     """
     return Sensors(root).read()
+
+
+def _known(struct: msgspec.Struct) -> dict[str, Any]:
+    return {name: value for name, value in msgspec.to_builtins(struct).items() if value is not None}
 
 
 def _processor_zone(root: Path) -> Optional[Path]:
