@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shutil
@@ -167,7 +168,8 @@ class Sensors:
         return parsing.parse_throttled(output) if process.returncode == 0 else None
 
     def _end(self, process: subprocess.Popen[str]) -> None:
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(OSError):  # it ended just now, or is another user's
+            os.killpg(process.pid, signal.SIGKILL)
         if process.stdout is not None:
             process.stdout.close()
         try:
