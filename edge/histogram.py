@@ -229,7 +229,8 @@ def _inflated(encoded: bytes) -> bytes:
     except zlib.error as error:
         raise ValueError(f"no histogram: {error}.") from None
     if not inflater.eof or inflater.unused_data or len(inner) < _INNER.size:
-        raise ValueError(f"no histogram: {len(inner)} bytes of counts instead of at most {_MOST_INFLATED_BYTES}.")
+        sizes = f"{_INNER.size} to {_MOST_INFLATED_BYTES}"
+        raise ValueError(f"no histogram: its counts inflate to {len(inner)} bytes or more instead of {sizes}.")
     layout = _INNER.unpack_from(inner)
     body = inner[_INNER.size :]
     if layout != (_INNER_COOKIE, len(body), 0, SIGNIFICANT_DIGITS, LOWEST_NS, HIGHEST_NS, 1.0):
@@ -259,7 +260,7 @@ def _append(packed: bytearray, zigzag: int) -> None:
 def _unpack_counts(packed: bytes, counts: memoryview) -> int:
     """Fill in the counts that `_packed_counts` packed, and return their sum.
 
-    A loop over bytes, because most counts take one, and for so few NumPy's calls would take twice the time.
+    A loop over bytes, because most counts take one, and for a few dozen NumPy's calls would take twice the time.
 
     Args:
         packed: ZigZag LEB128 integers.
@@ -287,9 +288,9 @@ def _unpack_counts(packed: bytes, counts: memoryview) -> int:
 
 
 def _continued(first: int, following: Iterator[int]) -> int:
-    """An integer of two to eight bytes; more than any count needs is damage."""
+    """An integer of two to seven bytes; more is damage, and could make the sum of all counts exceed 64 bits."""
     value = first & 127
-    for shift, byte in zip(range(7, 56, 7), following):
+    for shift, byte in zip(range(7, 49, 7), following):
         value |= (byte & 127) << shift
         if byte < 128:
             return value
