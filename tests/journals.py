@@ -113,6 +113,11 @@ def utc_ns(seconds: float) -> int:
     return START_UTC_S * NS + round(seconds * NS)
 
 
+def truth_id(minute: int, labels: tuple[str, ...]) -> int:
+    """The class that stands before the camera in a minute of `make_journal`."""
+    return 1 + minute % (len(labels) - 1)
+
+
 def make_journal(
     path: Path,
     runs: int = 1,
@@ -131,8 +136,8 @@ def make_journal(
     """A journal as a Raspberry Pi might leave it.
 
     Latencies are lognormal; the board grows warm and is throttled (if it tells that at all) in each run's last third;
-    the truth is known at the time in two minutes of three; some frames are dropped; the last minute but one of the
-    first run is labelled by a person; pictures are kept, and two of three were looked at.
+    the truth is known at the time in two minutes of three; some frames are dropped; the last other minute of
+    the first run is labelled by a person; pictures are kept, and two of three were looked at.
 
     Args:
         path: of the new journal.
@@ -173,9 +178,11 @@ def make_journal(
                 if minute % 2:
                     frames.add_picture(connection, run_id, sequence, reviewed and minute % 3 > 0)
                 sequence += len(frames.class_id) + frames.drops
-        if reviewed:
-            last = (minutes - 2) * 60
-            insert(connection, "labels", from_utc_ns=utc_ns(last), to_utc_ns=utc_ns(last + 60), truth=labels[1])
+        unknown = [minute for minute in range(minutes) if minute % 3 == 2]
+        if reviewed and unknown:
+            at_s = unknown[-1] * 60
+            said = labels[truth_id(unknown[-1], labels)]
+            insert(connection, "labels", from_utc_ns=utc_ns(at_s), to_utc_ns=utc_ns(at_s + 60), truth=said)
         connection.execute("COMMIT")
     return path
 
@@ -221,7 +228,7 @@ class _Minute:
         }
         self.stages_ns["age"] = sum(self.stages_ns.values())  # type: ignore[assignment]
         self.monotonic_ns = began_ns + np.sort(random.integers(0, 60 * NS, frames))
-        self.truth_id = 1 + minute % (len(labels) - 1)
+        self.truth_id = truth_id(minute, labels)
         self.class_id = np.where(random.random(frames) < right, self.truth_id, random.integers(0, len(labels), frames))
         self.score = (10_000 * random.beta(6, 2, frames)).astype(np.int64)
         self.drops = int(random.integers(0, 9))

@@ -108,19 +108,27 @@ class Reader:
             self._damage_window(window.id)
             return {}
 
-    def frames(self, columns: Sequence[str], between_ns: Optional[tuple[int, int]] = None) -> Iterator[tuple[Any, ...]]:
+    def frames(
+        self, columns: Sequence[str], between_ns: Optional[tuple[int, int]] = None, run_id: Optional[int] = None
+    ) -> Iterator[tuple[Any, ...]]:
         """The kept frames in the order in which they were written, `ROWS_AT_ONCE` at a time.
 
         Args:
             columns: of the table `frames`.
             between_ns: only those with monotonic times from the first to the second, both included.
+            run_id: only those of a run.
 
         Yields:
             The columns of some frames, each a tuple of values.
         """
-        where = "WHERE monotonic_ns BETWEEN ? AND ? " if between_ns else ""
-        sql = f"SELECT {', '.join(columns)} FROM frames {where}ORDER BY id"
-        for rows in self._chunks(sql, values=between_ns or ()):
+        wanted: list[tuple[str, tuple[int, ...]]] = []
+        if between_ns is not None:
+            wanted.append(("monotonic_ns BETWEEN ? AND ?", between_ns))
+        if run_id is not None:
+            wanted.append(("run_id = ?", (run_id,)))
+        where = "".join(f" {word} {condition}" for word, (condition, _) in zip(("WHERE", "AND"), wanted))
+        values = [value for _, given in wanted for value in given]
+        for rows in self._chunks(f"SELECT {', '.join(columns)} FROM frames{where} ORDER BY id", values=values):
             yield tuple(zip(*rows))
 
     def kept(self) -> int:

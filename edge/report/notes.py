@@ -1,0 +1,139 @@
+"""What a reader should know before trusting a figure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from edge.report.counts import Counts
+from edge.report.figures import Accuracy, Event, Latencies
+from edge.report.reading import Reader
+from edge.stats import minimum_samples
+
+_TABLES = {"windows": "minutes", "events": "events", "runs": "runs", "models": "models", "frames": "frames"}
+
+
+def notes(
+    reader: Reader, counts: Counts, latency: Latencies, accuracy: Sequence[Accuracy], events: Sequence[Event]
+) -> list[str]:
+    """Sentences about one journal.
+
+    Args:
+        reader: after all was read.
+        counts: of all windows.
+        latency: of all windows.
+        accuracy: of all sources.
+        events: of all runs.
+    """
+    told = []
+    if not reader.runs:
+        told.append("The journal holds no runs: nothing was recorded yet.")
+    elif not counts.windows:
+        told.append("The journal holds no minutes yet: no frame was recorded for long enough.")
+    if counts.unrecorded:
+        told.append(f"{_count(counts.unrecorded, 'frame was', 'frames were')} not recorded and count nowhere.")
+    told += [
+        f"{_count(rows, *_words(table))} of the journal {'is' if rows == 1 else 'are'} damaged in part: "
+        "what could not be read counts nowhere."
+        for table, rows in sorted(reader.damaged.items())
+        if rows
+    ]
+    if counts.windows and not counts.tells_throttling:
+        told.append("This board tells no throttling: frames that it slowed down count as steady.")
+    told += _of_throttled(latency)
+    told += _of_clocks(reader, events)
+    told += _of_recording(events)
+    told += _of_open(reader)
+    told += [
+        f"{each.unknown:g} frames ({each.source}) have a truth that is no class of {each.model} and count in no share."
+        for each in accuracy
+        if each.unknown
+    ]
+    if any(each.top1.total for each in accuracy):
+        told.append(
+            "The intervals of accuracy take each frame for itself; frames that follow each other are alike, so the "
+            "true uncertainty is larger."
+        )
+    return told
+
+
+def _of_throttled(latency: Latencies) -> list[str]:
+    samples = {state: stages["age"].samples for state, stages in latency.items() if "age" in stages}
+    throttled, steady = samples.get("throttled", 0), samples.get("steady", 0)
+    if not throttled:
+        return []
+    told = (
+        f"{_count(throttled, 'frame', 'frames')} of {throttled + steady} ({throttled / (throttled + steady):.1%}) came "
+        "while the board was held back; their latency is told apart"
+    )
+    needed = minimum_samples(0.99)
+    few = f", and is too little for a p99, which needs {needed}" if throttled < needed else ""
+    return [f"{told}{few}."]
+
+
+def _of_clocks(reader: Reader, events: Sequence[Event]) -> list[str]:
+    told = []
+    jumps = [event.detail.get("by_s") for event in events if event.kind == "clock jumped"]
+    steps_s = [step for step in jumps if isinstance(step, (int, float))]
+    if len(jumps) == 1 and steps_s:
+        told.append(f"The clock jumped by {steps_s[0]:g} s; times of that boot were set right.")
+    elif jumps:
+        most = f", by up to {max(steps_s, key=abs):g} s" if steps_s else ""
+        told.append(f"The clock jumped {len(jumps)} times{most}; times of those boots were set right.")
+    slept = sum(event.kind == "suspended" for event in events)
+    if slept:
+        told.append(f"The machine was suspended {_times(slept)}.")
+    lost = [run.run for run in reader.runs.values() if not reader.has_clock(run.id)]
+    if lost:
+        told.append(f"Nobody knows what time it was in {_listed(lost)}: shown as if the machine had started in 1970.")
+    return told
+
+
+def _of_recording(events: Sequence[Event]) -> list[str]:
+    told = []
+    rows = Counter[str]()
+    for event in events:
+        rows[event.kind] += _number(event.detail.get("rows")) + _number(event.detail.get("rows_lost"))
+    kinds = Counter(event.kind for event in events)
+    if kinds["oldest frames deleted"]:
+        gone = _count(rows["oldest frames deleted"], "row of a frame was", "rows of frames were")
+        told.append(f"{gone} deleted to keep the journal small; minutes count them on.")
+    if rows["recording again"]:
+        told.append(f"{_count(rows['recording again'], 'row of a frame', 'rows of frames')} could not be written.")
+    if kinds["not recording"]:
+        why = next(str(event.detail.get("why")) for event in reversed(events) if event.kind == "not recording")
+        told.append(f"The journal could not be written {_times(kinds['not recording'])}, at last because of: {why}.")
+    if kinds["journal moved aside"]:
+        names = [str(event.detail.get("name")) for event in events if event.kind == "journal moved aside"]
+        told.append(f"A damaged journal was moved aside; what came before is in {_listed(names)}.")
+    return told
+
+
+def _of_open(reader: Reader) -> list[str]:
+    open_runs = [run.run for run in reader.runs.values() if run.ended_ns is None]
+    if not open_runs:
+        return []
+    have = "has" if len(open_runs) == 1 else "have"
+    return [f"{_listed(open_runs)} {have} no end: running, or ended without a chance to say so."]
+
+
+def _words(table: str) -> tuple[str, str]:
+    many = _TABLES.get(table, table)
+    return many.removesuffix("s"), many
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
