@@ -28,18 +28,21 @@ def status(journal: Optional[Path], as_json: bool) -> None:
     click.echo(json.dumps(answer) if as_json else "\n".join(lines(answer)))
 
 
-def lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """A document as lines for a person: names aligned, groups indented, numbers with the units that names end in."""
-    flat = [name for name, value in document.items() if not _is_group(value)]
-    width = max((len(_title(name)) for name in flat), default=0) + 1
+def lines(document: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """A document as lines for a person: names aligned, groups indented, numbers with the units that names end in.
+
+    Inside a group, what holds no group itself is told in one line.
+    """
+    groups = {name for name, value in document.items() if _is_group(value, depth)}
+    width = max((len(_title(name)) for name in document if name not in groups), default=0) + 1
     for name, value in document.items():
         heading = f"{_title(name)}:"
-        if not _is_group(value):
+        if name not in groups:
             yield f"{heading:<{width}} {_text(name, value)}"
             continue
         yield heading
-        for group in [value] if isinstance(value, Mapping) else value:
-            yield from (_INDENT + line for line in lines(group))
+        inner = lines(value, depth + 1) if isinstance(value, Mapping) else (_text(name, row) for row in value)
+        yield from (_INDENT + line for line in inner)
 
 
 def in_units(duration_s: float) -> str:
@@ -104,14 +107,14 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(_text(name, each) for each in value) or "none"
     if isinstance(value, Mapping):
-        return "none"
+        return ", ".join(f"{_title(each)} {_text(each, told)}" for each, told in value.items()) or "none"
     return visible(str(value))
 
 
-def _is_group(value: Any) -> bool:
-    """Whether it has lines of its own: an object that holds something, or a list of such."""
+def _is_group(value: Any, depth: int) -> bool:
+    """Whether it has lines of its own: an object that holds something, or a list of such, which get a line each."""
     if isinstance(value, Mapping):
-        return bool(value)
+        return bool(value) and (depth == 0 or any(_is_group(each, 0) for each in value.values()))
     return (
         isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, Mapping) and each for each in value)
     )
