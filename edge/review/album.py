@@ -7,7 +7,7 @@ import itertools
 import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Callable
 
 from edge.errors import EdgeError
 from edge.review.strata import STRATA
@@ -36,7 +36,7 @@ class Album:
     """A folder of pictures. For one thread, and no other writer beside it."""
 
     def __init__(self, folder: Path, max_bytes: int, max_per_day: int, on_delete: Callable[[str], object]) -> None:
-        """Nothing is read or made before the first picture comes.
+        """Nothing is read or made yet.
 
         Args:
             folder: made when it is needed.
@@ -48,8 +48,19 @@ class Album:
         self._max_bytes = max_bytes
         self._max_per_day = max_per_day + len(STRATA)
         self._on_delete = on_delete
-        self._sizes: Optional[dict[str, int]] = None  # the oldest first
+        self._looked = False
+        self._sizes: dict[str, int] = {}  # the oldest first
         self._total_bytes = 0
+
+    def look(self) -> None:
+        """Find out what is there, which takes a while where there is much; else the first `make_room` does.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        self._sizes = _sizes(self._folder)
+        self._total_bytes = sum(self._sizes.values())
+        self._looked = True
 
     def make_room(self, utc: str, size_bytes: int) -> None:
         """Delete the oldest pictures where that is needed for one more.
@@ -67,9 +78,8 @@ class Album:
                 f"A picture has {size_bytes} bytes, and review.max_bytes is {self._max_bytes}: raise it, or lower "
                 "review.longest_side_px."
             )
-        if self._sizes is None:
-            self._sizes = _sizes(self._folder)
-            self._total_bytes = sum(self._sizes.values())
+        if not self._looked:
+            self.look()
         if self._in_day_before(utc) >= self._max_per_day:
             raise BudgetError(
                 f"The last 24 hours have all the pictures that review.max_pictures_per_day allows ({self._max_per_day} "
@@ -85,7 +95,7 @@ class Album:
     def _in_day_before(self, utc: str) -> int:
         day_ago, now = ((_time(utc) - timedelta(days=days)).strftime(_STAMP) for days in (1, 0))
         # Backwards, so that a month of pictures is not gone through: this holds the interpreter that classifies too.
-        recent = itertools.takewhile(lambda name: name > day_ago, reversed(self._sizes or {}))
+        recent = itertools.takewhile(lambda name: name > day_ago, reversed(self._sizes))
         return sum(name < now for name in recent)
 
     def keep(self, name: str, content: bytes) -> None:
@@ -110,9 +120,8 @@ class Album:
             with contextlib.suppress(OSError):
                 part.unlink()
             raise
-        if self._sizes is not None:
-            self._sizes[name] = len(content)
-            self._total_bytes += len(content)
+        self._sizes[name] = len(content)
+        self._total_bytes += len(content)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -120,6 +120,8 @@ class Sampler:
             self._complain(f"Writing pictures to {self._folder} takes too long: those that came since are left out.")
 
     def _work(self) -> None:
+        with contextlib.suppress(OSError):  # tried again with the first picture, and told then
+            self._album.look()
         closing = False
         while not closing:
             self._wake.wait()
