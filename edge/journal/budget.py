@@ -10,13 +10,15 @@ from typing import Optional
 DAY_S = 86_400
 _HOLDS_S = 3_600
 """So much of a day's budget may be saved up: a start, or a burst, is recorded more closely than the average."""
-_LOOK_S = 60.0
+_LOOK_S, _AVERAGE_S = 60.0, 600.0
+_HASTE = 16.0
+"""Times the pace at which nothing is waited for."""
 _MOST_EVERY = 1 << 20
 _MOST_STEPS = 3
 """Doublings at once: rows cost less than in proportion, as every commit has a cost of its own."""
 _AIM = 0.9
-_SPARE = 3
-"""Twice the rows may cost up to twice the bytes: only well below the pace is there room for them."""
+_SPARE = 1.6
+"""Twice the rows cost up to twice the bytes: only well below the pace is there room for them."""
 
 
 class Budget:
@@ -51,18 +53,20 @@ class Budget:
         return self._block
 
     def spend(self, written_bytes: int, now_ns: int) -> None:
-        """Count what was written, and once a minute decide how many frames are kept from now on."""
+        """Count what was written, and decide how many frames are kept from now on."""
         self._written += written_bytes
         seconds = (now_ns - self._looked_ns) / 1e9
         if seconds < _LOOK_S:
             return
-        rate = self._written / seconds
-        self._left = max(-self._holds, min(self._holds, self._left + seconds * self._pace - self._written))
+        rate = self._written / seconds / self._pace
+        # What waits in SQLite's log goes into the file at once: a single look may be far off the average.
+        if seconds < _AVERAGE_S and rate < _HASTE:
+            return
+        self._left = max(-self._holds, min(self._holds, self._left + (1 - rate) * self._pace * seconds))
         half_full = self._left > self._holds / 2
-        if not half_full and rate > self._pace * _AIM:
-            steps = min(_MOST_STEPS, max(1, round(math.log2(rate / self._pace))))
-            self.keep_every = min(_MOST_EVERY, self.keep_every << steps)
-        elif half_full and rate * _SPARE < self._pace:
+        if not half_full and rate > _AIM:
+            self.keep_every = min(_MOST_EVERY, self.keep_every << min(_MOST_STEPS, max(1, round(math.log2(rate)))))
+        elif half_full and rate * _SPARE < 1:
             self.keep_every = max(1, self.keep_every >> 1)
         self._looked_ns, self._written = now_ns, 0
 

@@ -13,7 +13,7 @@ APPLICATION_ID = 0x45444745
 VERSION = 1
 PAGE_BYTES = 512
 """Small, because every commit writes whole pages and an SD card wears out with what is written."""
-WAL_BYTES = 1_000_000
+WAL_BYTES = 250_000
 """So much waits in the write-ahead log before it goes into the file itself."""
 BUSY_S = 5.0
 
@@ -176,12 +176,19 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise JournalError(f"No journal {path}: expected a file that `edge run --journal` wrote.")
     try:
         connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
-        version = check(connection, path)
     except sqlite3.Error as error:
         raise JournalError(f"Cannot read the journal {path}: {error}.") from None
-    if version != VERSION:
+    try:
+        version = check(connection, path)
+        if version != VERSION:
+            raise JournalError(
+                f"{path} is a journal of version {version}, expected {VERSION}: run `edge run` on it once."
+            )
+    except BaseException as error:
         connection.close()
-        raise JournalError(f"{path} is a journal of version {version}, expected {VERSION}: run `edge run` on it once.")
+        if isinstance(error, sqlite3.Error):
+            raise JournalError(f"Cannot read the journal {path}: {error}.") from None
+        raise
     return connection
 
 
