@@ -1,0 +1,199 @@
+"""What a journal comes to: the key figures and a few sentences, for the head of its page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple, Optional
+
+from edge.report.figures import Accuracy, JournalFigures, Latency
+from edge.report.words import NOT_KNOWN, count, device, interval, listed, models, number, of, percent, span, utc
+
+# Everything else that is in a journal's events went wrong.
+_ORDINARY = ("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted")
+_GOOD_ENDS = (" found", " over")
+"""As in "camera found" and "under-voltage over"."""
+_KINDS = 6
+
+
+class Tile(NamedTuple):
+    """One key figure."""
+
+    name: str
+    value: str
+    about: str
+    """What it rests on, or more of it; may be empty."""
+    alarming: bool = False
+
+
+def tiles(journal: JournalFigures) -> list[Tile]:
+    """The key figures of one journal."""
+    return [
+        _frames(journal),
+        *(_latency(journal, stage, name) for stage, name in (("age", "Age of an answer"), ("invoke", "Model alone"))),
+        _temperature(journal),
+        _throttled(journal),
+        *([_accuracy(each) for each in journal.accuracy[:2]] or [_accuracy(None)]),
+        _dropped(journal),
+    ]
+
+
+def sentences(journal: JournalFigures) -> list[str]:
+    """The same in words, with what went wrong."""
+    if not journal.frames:
+        return ["No frame was recorded."]
+    told = [_ran(journal)]
+    state, age = _of_most(journal, "age")
+    if age is not None and age.p50 is not None:
+        nine = "" if age.p90 is None else f", nine in ten at most {number(age.p90)} ms"
+        told.append(f"Half of the answers were at most {number(age.p50)} ms old{nine}, from capture to result{state}.")
+    told += [_accuracy_in_words(each) for each in journal.accuracy if each.top1.value is not None]
+    if not any(each.top1.value is not None for each in journal.accuracy):
+        told.append("How often it was right is not known: there is no truth to hold the answers against.")
+    told.append(what_went_wrong(journal))
+    return told
+
+
+def what_went_wrong(journal: JournalFigures) -> str:
+    """Events that are no ordinary ones, ends without a word, and what the journal could not take, in one sentence."""
+    kinds = Counter(event.kind for event in journal.events if is_trouble(event.kind))
+    parts = [f"{kind} ({_times(times)})" for kind, times in kinds.most_common(_KINDS)]
+    if len(kinds) > _KINDS:
+        parts.append(f"{count(len(kinds) - _KINDS, 'other kind')} of events")
+    # The newest may be running still.
+    silent = sum(run.ended_because is None for run in journal.runs[:-1])
+    if silent:
+        parts.append(f"{count(silent, 'run')} that ended without a word")
+    if journal.unrecorded:
+        parts.append(f"{count(journal.unrecorded, 'frame')} that the journal could not take")
+    return f"What went wrong: {listed(parts)}." if parts else "Nothing is recorded that went wrong."
+
+
+def is_trouble(kind: str) -> bool:
+    """Whether an event of that kind is something that went wrong."""
+    return kind not in _ORDINARY and not kind.endswith(_GOOD_ENDS)
+
+
+def throttled_share(journal: JournalFigures) -> Optional[float]:
+    """The share of frames, warm-up aside, that came while the board was held back; None where it tells nothing."""
+    if not any(moment.throttled is not None for moment in journal.moments):
+        return None
+    samples = {
+        state: stages["age"].samples
+        for state, stages in journal.latency.items()
+        if state != "warm-up" and "age" in stages
+    }
+    return of(samples.get("throttled", 0), sum(samples.values()))
+
+
+def temperature(journal: JournalFigures) -> Optional[tuple[float, float, float]]:
+    """Lowest, mean over time, and highest temperature in °C; None where the board tells none."""
+    told = [(each.temperature_c, each.to_utc_s - each.from_utc_s) for each in journal.moments if each.temperature_c]
+    seconds = sum(length_s for _, length_s in told)
+    if not seconds:
+        return None
+    mean = sum(values[1] * length_s for values, length_s in told) / seconds
+    return min(values[0] for values, _ in told), mean, max(values[2] for values, _ in told)
+
+
+def drops_in_words(drops: dict[str, int]) -> str:
+    """Reasons with their numbers, the most frequent first."""
+    return ", ".join(f"{reason} {number(each)}" for reason, each in sorted(drops.items(), key=lambda row: -row[1]))
+
+
+def title(accuracy: Accuracy, journal: JournalFigures) -> str:
+    """Where the truth of an accuracy is from, with the model where there were several."""
+    several = len({each.model for each in journal.accuracy}) > 1
+    return f"{accuracy.source}, {accuracy.model}" if several else accuracy.source
+
+
+def _ran(journal: JournalFigures) -> str:
+    rate = of(journal.frames, journal.seconds)
+    spoken = "" if rate is None else f", {number(rate)} a second"
+    whole = None if journal.from_utc_s is None or journal.to_utc_s is None else journal.to_utc_s - journal.from_utc_s
+    time = f"for {span(journal.seconds)}"
+    # Less than a hundredth is no gap that anyone would ask about.
+    if whole and journal.seconds < 0.99 * whole:
+        time += f" out of {span(whole)}"
+    board = "A board whose name is not known" if device(journal) == NOT_KNOWN else device(journal)
+    return f"{board} ran {models(journal)} {time} and classified {count(journal.frames, 'frame')}{spoken}."
+
+
+def _of_most(journal: JournalFigures, stage: str) -> tuple[str, Optional[Latency]]:
+    """The durations of a stage in the steady state, or, without it, in the one with most samples, and its name."""
+    states = {state: stages[stage] for state, stages in journal.latency.items() if stage in stages}
+    if "steady" in states:
+        return (", while nothing held the board back" if len(states) > 1 else ""), states["steady"]
+    if not states:
+        return "", None
+    state = max(states, key=lambda name: states[name].samples)
+    return f", while {state}", states[state]
+
+
+def _frames(journal: JournalFigures) -> Tile:
+    rate = of(journal.frames, journal.seconds)
+    about = "" if rate is None else f"{number(rate)} a second over {span(journal.seconds)}"
+    return Tile("Frames", number(journal.frames), about)
+
+
+def _latency(journal: JournalFigures, stage: str, name: str) -> Tile:
+    _, told = _of_most(journal, stage)
+    if told is None:
+        return Tile(name, NOT_KNOWN, "")
+    if told.p50 is None:
+        return Tile(name, "too few", told.insufficient.get("p50", ""))
+    parts = ["median"]
+    parts.append(told.insufficient.get("p90", NOT_KNOWN) if told.p90 is None else f"p90 {number(told.p90)} ms")
+    held_back = journal.latency.get("throttled", {}).get(stage)
+    if held_back is not None and held_back is not told and held_back.p50 is not None:
+        parts.append(f"throttled {number(held_back.p50)} ms")
+    return Tile(name, f"{number(told.p50)} ms", "; ".join(parts))
+
+
+def _temperature(journal: JournalFigures) -> Tile:
+    told = temperature(journal)
+    if told is None:
+        return Tile("Temperature", NOT_KNOWN, "the board tells none")
+    low, mean, high = told
+    return Tile("Temperature", f"{mean:.0f} °C", f"mean; from {low:.0f} to {high:.0f} °C")
+
+
+def _throttled(journal: JournalFigures) -> Tile:
+    value = throttled_share(journal)
+    if value is None:
+        return Tile("Throttled", NOT_KNOWN, "the board does not tell")
+    words = dict.fromkeys(word for moment in journal.moments for word in moment.throttled or ())
+    return Tile("Throttled", percent(value), f"of the frames; {', '.join(words) or 'never held back'}", value > 0)
+
+
+def _accuracy(accuracy: Optional[Accuracy]) -> Tile:
+    if accuracy is None or accuracy.top1.value is None:
+        return Tile("Right", NOT_KNOWN, "no truth to hold the answers against")
+    share = accuracy.top1
+    about = f"of {count(share.counted, 'frame')}; 95 % interval {interval(share)}"
+    return Tile(f"Right ({accuracy.source})", percent(share.value), about)
+
+
+def _accuracy_in_words(accuracy: Accuracy) -> str:
+    share = accuracy.top1
+    return (
+        f"{accuracy.model} was right in {percent(share.value)} of the frames (95 % interval {interval(share)}; "
+        f"{count(share.counted, 'frame')} looked at, truth from {accuracy.source})."
+    )
+
+
+def _dropped(journal: JournalFigures) -> Tile:
+    dropped = sum(journal.drops.values())
+    share = of(dropped, dropped + journal.frames)
+    about = f"{percent(share)} of all; {drops_in_words(journal.drops)}" if dropped else ""
+    return Tile("Not classified", number(dropped), about)
+
+
+def _times(times: int) -> str:
+    return "once" if times == 1 else f"{number(times)} times"
+
+
+def period(journal: JournalFigures) -> str:
+    """From when to when, in UTC."""
+    if journal.from_utc_s is None or journal.to_utc_s is None:
+        return NOT_KNOWN
+    return f"{utc(journal.from_utc_s)} to {utc(journal.to_utc_s)} UTC"
