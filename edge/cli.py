@@ -13,6 +13,7 @@ from edge import __version__
 from edge.commands import complain
 from edge.commands.bench import bench
 from edge.commands.classify import classify
+from edge.commands.compare import compare
 from edge.commands.evaluate import evaluate
 from edge.commands.label import label
 from edge.commands.models import models
@@ -30,7 +31,7 @@ def cli(debug: bool) -> None:
     """Classify pictures and live cameras with quantized TensorFlow Lite models."""
 
 
-for command in (run, classify, evaluate, bench, models, status, truth, label, review):
+for command in (run, classify, evaluate, bench, models, status, truth, label, review, compare):
     cli.add_command(command)
 
 
