@@ -48,7 +48,7 @@ def test_a_span_is_labelled_and_listed(path: Path) -> None:
     (span,) = spans.read(path)
     assert (span.truth, span.said_by) == ("tabby, tabby cat", "ann")
     assert span.to_utc_ns - span.from_utc_ns == 15 * 60 * utc.NS_PER_S
-    assert span.to_utc_ns == span.said_utc_ns
+    assert span.to_utc_ns == span.said_utc_ns // utc.NS_PER_S * utc.NS_PER_S
     listed = edge_label(path, "--list").output
     assert listed.startswith(f"{span.id}: {utc.iso(span.from_utc_ns)} to {utc.iso(span.to_utc_ns)}: tabby, tabby cat")
     assert "(said by ann at " in listed

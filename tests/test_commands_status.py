@@ -31,13 +31,13 @@ model:   efficientnet_lite0_int8 on litert 2.3.0 (cpu, 4 threads)
 running: 1 d 2 h
 frames:  1,234,567
 fps:     30
-truth:   not known
+truth:   none
 latest:
   label tabby, score 0.93
   label tiger cat, score 0.04
 latency:
   wait: p50 2.04 ms, p90 3.1 ms
-  age:  p50 17.2 ms, p90 not known
+  age:  p50 17.2 ms, p90 none
 journal:
   recording: no
   because:   the disk is full

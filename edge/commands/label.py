@@ -58,7 +58,8 @@ def _label(path: Path, ends: tuple[str, str], name: Optional[str], other: bool, 
     from edge import spans, utc
 
     now_ns = time.time_ns()
-    begin_ns, end_ns = utc.parse_span(*ends, now_ns)
+    # Whole seconds are as exact as a person is, and are readable.
+    begin_ns, end_ns = utc.parse_span(*ends, now_ns // utc.NS_PER_S * utc.NS_PER_S)
     truth = None if name is None else spans.truth_in(path, printable(name), other)
     number = spans.write(path, begin_ns, end_ns, truth, by, now_ns)
     said = "not known" if truth is None else visible(truth)

@@ -98,7 +98,7 @@ def _title(name: str) -> str:
 
 def _text(name: str, value: Any) -> str:
     if value is None:
-        return "not known"
+        return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, (int, float)):

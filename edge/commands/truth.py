@@ -59,4 +59,4 @@ def _ask(journal: Path, **request: Any) -> None:
 def _ago(for_s: float) -> str:
     from edge.commands.status import in_units
 
-    return "just now" if for_s < 1 else f"{in_units(for_s)} ago"
+    return "just now" if for_s < 1 else f"{in_units(round(for_s))} ago"
