@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 
 from edge.report.drawing import COLOURS, HALF_PX, Key, Picture, key, line, series, stack, styled, svg
 from edge.report.figures import Latency
-from edge.report.words import capital, count, listed, number
+from edge.report.words import capital, count, listed, ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +45,7 @@ def distribution(
         return None
     per_decade = _bins_per_decade([curve.latency for curve in curves])
     with styled():
-        figure, (axes,) = stack([170], HALF_PX)
+        figure, (axes,) = stack([170], HALF_PX, 22)
         axes.set_title(f"{of_what} in ms, share of samples in %")
         axes.set_xscale("log")
         if merged is not None and merged.distribution:
@@ -58,7 +58,7 @@ def distribution(
             axes.stairs(shares, edges_ms, **line(curve.place, 1.3))
         axes.set_ylim(bottom=0)
         _percentile_marks(axes, curves)
-        _decade_ticks(axes)
+        _ticks(axes)
         words = "; ".join(f"{curve.name}: {_in_words(curve.latency)}" for curve in curves)
         drawn = svg(figure, name, f"{of_what}. {words}.")
     keys = [key(f"{curve.name} ({count(curve.latency.samples, 'sample')})", curve.place) for curve in curves]
@@ -117,18 +117,20 @@ def _percentile_marks(axes: Axes, curves: Sequence[Curve]) -> None:
     axes.set_ylim(0, top * (1.06 + 0.07 * len(curves)))
 
 
-def _decade_ticks(axes: Axes) -> None:
-    """Ticks at 1, 2 and 5 of each decade, as plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def _ticks(axes: Axes) -> None:
+    """Few ticks at round values, as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = axes.get_xlim()
-    wide = math.log10(high / low) > 2.5
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=20))
+    decades = math.log10(high / low)
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1 else (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
+    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _in_words(latency: Latency) -> str:
     told = {"p50": latency.p50, "p90": latency.p90, "p99": latency.p99}
-    parts = [f"{name} {number(value)}" for name, value in told.items() if value is not None]
+    parts = [f"{name} {ms(value)}" for name, value in told.items() if value is not None]
     return f"{listed(parts)} ms" if parts else "too few samples for a percentile"

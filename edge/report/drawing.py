@@ -23,7 +23,7 @@ WIDTH_PX = 820
 """Of a picture with a time axis; all begin and end at the same places, so that they can be read together."""
 HALF_PX = 404
 LEFT_PX, RIGHT_PX = 48, 12
-_GAP_PX, _TOP_PX, _BOTTOM_PX = 34, 20, 36
+_GAP_PX, _TOP_PX = 34, 20
 _POINTS_PER_INCH = 72.0
 _FONT_PX = 10.5
 
@@ -137,27 +137,26 @@ def styled() -> Iterator[None]:
         yield
 
 
-def stack(heights_px: Sequence[int], width_px: int = WIDTH_PX) -> tuple[Figure, list[Axes]]:
+def stack(heights_px: Sequence[int], width_px: int = WIDTH_PX, bottom_px: int = 36) -> tuple[Figure, list[Axes]]:
     """A figure with panels below each other, each with room for its title; only the last has numbers below."""
     from matplotlib.figure import Figure
 
-    height_px = sum(heights_px) + _GAP_PX * (len(heights_px) - 1) + _TOP_PX + _BOTTOM_PX
+    height_px = sum(heights_px) + _GAP_PX * (len(heights_px) - 1) + _TOP_PX + bottom_px
     figure = Figure(figsize=(width_px / _POINTS_PER_INCH, height_px / _POINTS_PER_INCH), dpi=_POINTS_PER_INCH)
     panels = []
     top_px = float(height_px - _TOP_PX)
     for place, panel_px in enumerate(heights_px):
-        bottom_px = top_px - panel_px
         axes = figure.add_axes(
             (
                 LEFT_PX / width_px,
-                bottom_px / height_px,
+                (top_px - panel_px) / height_px,
                 (width_px - LEFT_PX - RIGHT_PX) / width_px,
                 panel_px / height_px,
             )
         )
         axes.tick_params(length=3, labelbottom=place == len(heights_px) - 1)
         panels.append(axes)
-        top_px = bottom_px - _GAP_PX
+        top_px -= panel_px + _GAP_PX
     return figure, panels
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import NamedTuple, Optional
 
 from edge.report.figures import Accuracy, JournalFigures, Latency
-from edge.report.words import NOT_KNOWN, count, device, interval, listed, models, number, of, percent, span, utc
+from edge.report.words import NOT_KNOWN, count, device, interval, listed, models, ms, number, of, percent, span, utc
 
 # Everything else that is in a journal's events went wrong.
 _ORDINARY = ("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted")
@@ -26,7 +26,9 @@ class Tile(NamedTuple):
 
 
 def tiles(journal: JournalFigures) -> list[Tile]:
-    """The key figures of one journal."""
+    """The key figures of one journal; none without a frame."""
+    if not journal.frames:
+        return []
     return [
         _frames(journal),
         *(_latency(journal, stage, name) for stage, name in (("age", "Age of an answer"), ("invoke", "Model alone"))),
@@ -44,8 +46,9 @@ def sentences(journal: JournalFigures) -> list[str]:
     told = [_ran(journal)]
     state, age = _of_most(journal, "age")
     if age is not None and age.p50 is not None:
-        nine = "" if age.p90 is None else f", nine in ten at most {number(age.p90)} ms"
-        told.append(f"Half of the answers were at most {number(age.p50)} ms old{nine}, from capture to result{state}.")
+        nine = "" if age.p90 is None else f", nine in ten at most {ms(age.p90)} ms"
+        told.append(f"Half of the answers were at most {ms(age.p50)} ms old{nine}, from capture to result{state}.")
+    told += _hot(journal)
     told += [_accuracy_in_words(each) for each in journal.accuracy if each.top1.value is not None]
     if not any(each.top1.value is not None for each in journal.accuracy):
         told.append("How often it was right is not known: there is no truth to hold the answers against.")
@@ -114,7 +117,7 @@ def _ran(journal: JournalFigures) -> str:
     # Less than a hundredth is no gap that anyone would ask about.
     if whole and journal.seconds < 0.99 * whole:
         time += f" out of {span(whole)}"
-    board = "A board whose name is not known" if device(journal) == NOT_KNOWN else device(journal)
+    board = "A board that does not tell its name" if device(journal) == NOT_KNOWN else device(journal)
     return f"{board} ran {models(journal)} {time} and classified {count(journal.frames, 'frame')}{spoken}."
 
 
@@ -142,11 +145,11 @@ def _latency(journal: JournalFigures, stage: str, name: str) -> Tile:
     if told.p50 is None:
         return Tile(name, "too few", told.insufficient.get("p50", ""))
     parts = ["median"]
-    parts.append(told.insufficient.get("p90", NOT_KNOWN) if told.p90 is None else f"p90 {number(told.p90)} ms")
+    parts.append(told.insufficient.get("p90", NOT_KNOWN) if told.p90 is None else f"p90 {ms(told.p90)} ms")
     held_back = journal.latency.get("throttled", {}).get(stage)
     if held_back is not None and held_back is not told and held_back.p50 is not None:
-        parts.append(f"throttled {number(held_back.p50)} ms")
-    return Tile(name, f"{number(told.p50)} ms", "; ".join(parts))
+        parts.append(f"throttled {ms(held_back.p50)} ms")
+    return Tile(name, f"{ms(told.p50)} ms", "; ".join(parts))
 
 
 def _temperature(journal: JournalFigures) -> Tile:
@@ -161,8 +164,23 @@ def _throttled(journal: JournalFigures) -> Tile:
     value = throttled_share(journal)
     if value is None:
         return Tile("Throttled", NOT_KNOWN, "the board does not tell")
-    words = dict.fromkeys(word for moment in journal.moments for word in moment.throttled or ())
-    return Tile("Throttled", percent(value), f"of the frames; {', '.join(words) or 'never held back'}", value > 0)
+    return Tile(
+        "Throttled", percent(value), f"of the frames; {', '.join(_held_by(journal)) or 'never held back'}", value > 0
+    )
+
+
+def _held_by(journal: JournalFigures) -> list[str]:
+    return list(dict.fromkeys(word for moment in journal.moments for word in moment.throttled or ()))
+
+
+def _hot(journal: JournalFigures) -> list[str]:
+    """One sentence of how hot and how often held back it was, or none."""
+    heat, held = temperature(journal), throttled_share(journal)
+    parts = [] if heat is None else [f"was {heat[1]:.0f} °C hot in the mean and {heat[2]:.0f} °C at most"]
+    if held is not None:
+        causes = f" ({', '.join(_held_by(journal))})" if held else ""
+        parts.append(f"was held back during {percent(held)} of the frames{causes}" if held else "was never held back")
+    return [f"The board {listed(parts)}."] if parts else []
 
 
 def _accuracy(accuracy: Optional[Accuracy]) -> Tile:
@@ -184,7 +202,7 @@ def _accuracy_in_words(accuracy: Accuracy) -> str:
 def _dropped(journal: JournalFigures) -> Tile:
     dropped = sum(journal.drops.values())
     share = of(dropped, dropped + journal.frames)
-    about = f"{percent(share)} of all; {drops_in_words(journal.drops)}" if dropped else ""
+    about = f"{percent(share)} of all; {drops_in_words(journal.drops)}" if dropped else "every frame of the camera was"
     return Tile("Not classified", number(dropped), about)
 
 
@@ -195,5 +213,5 @@ def _times(times: int) -> str:
 def period(journal: JournalFigures) -> str:
     """From when to when, in UTC."""
     if journal.from_utc_s is None or journal.to_utc_s is None:
-        return NOT_KNOWN
+        return "no time recorded"
     return f"{utc(journal.from_utc_s)} to {utc(journal.to_utc_s)} UTC"

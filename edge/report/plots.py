@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 
 from edge.report import timelines
 from edge.report.distributions import Curve, distribution
-from edge.report.drawing import COLOURS, HALF_PX, Picture, key, series, stack, styled, svg
+from edge.report.drawing import COLOURS, Picture, key, series, stack, styled, svg
 from edge.report.figures import Accuracy, JournalFigures, Report, Share
 from edge.report.head import title
 from edge.report.occurrences import happened
@@ -34,11 +34,13 @@ def of_one(journal: JournalFigures, name: str) -> list[Picture]:
         name: distinct on the page, for the ids in the pictures.
     """
     drawn = [timelines.latency(journal, f"{name}-latency")]
+    # Warm-up is a few frames: only where there is nothing else.
+    states = [state for state in journal.latency if state != "warm-up"] or list(journal.latency)
     for stage, of_what in DISTRIBUTIONS.items():
         curves = [
             Curve(state, journal.latency[state][stage], place)
             for state, place in _STATES.items()
-            if stage in journal.latency.get(state, {})
+            if state in states and stage in journal.latency[state]
         ]
         drawn.append(distribution(of_what, curves, f"{name}-{stage}"))
     drawn.append(timelines.rate(journal, f"{name}-rate"))
@@ -110,18 +112,19 @@ def accuracies(journals: Sequence[JournalFigures], name: str) -> Optional[Pictur
     if not rows:
         return None
     with styled():
-        figure, (axes,) = stack([2 * _ROW_PX * len(rows)], HALF_PX)
+        figure, (axes,) = stack([2 * _ROW_PX * len(rows)], bottom_px=22)
         axes.set_title("Right in % of the frames, with 95 % interval")
         axes.set_ylim(2 * len(rows), 0)
         axes.set_yticks([])
         axes.grid(axis="y", visible=False)
         for row, (place, journal, each) in enumerate(rows):
             _point(axes, each.top1, 2 * row + 1.45, place)
-            called = short(f"{journal.name}: {title(each, journal)}", 52)
+            called = short(f"{journal.name}: {title(each, journal)}", 100)
             axes.text(0, 2 * row + 0.1, called, transform=axes.get_yaxis_transform(), va="top", color=COLOURS["muted"])
         words = "; ".join(f"{j.name}, {title(each, j)}: {_share_in_words(each.top1)}" for _, j, each in rows)
         drawn = svg(figure, name, f"{words}.")
-    return Picture("Accuracy", drawn, capital(words) + ".", [], wide=False)
+    caption = "Each source of truth for itself. Where intervals overlap, `edge compare` tells more."
+    return Picture("Accuracy", drawn, caption, [])
 
 
 def _point(axes: Axes, share: Share, height: float, place: int) -> None:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Optional
 import msgspec
 
 from edge.report.figures import Accuracy, Event, JournalFigures, Latencies, Latency, RunFigures, Share
-from edge.report.head import drops_in_words, is_trouble, temperature, throttled_share
-from edge.report.words import NOT_KNOWN, count, device, interval, number, percent, short, size, span, utc
+from edge.report.head import is_trouble, temperature, throttled_share
+from edge.report.words import NOT_KNOWN, count, device, interval, ms, number, of, percent, short, size, span, utc
 from edge.stats import PERCENTILES, STAGES
 
 MOST_EVENTS = 300
@@ -73,8 +73,13 @@ def _latency_row(stage: str, told: Latency) -> LatencyRow:
     cells = []
     for name in LATENCY_COLUMNS:
         value: Optional[float] = getattr(told, name)
-        cells.append(Cell(told.insufficient.get(name, NOT_KNOWN), False) if value is None else Cell(number(value)))
+        cells.append(Cell(_why(told, name), False) if value is None else Cell(ms(value)))
     return LatencyRow(stage, number(told.samples), cells)
+
+
+def _why(told: Latency, name: str) -> str:
+    """Why there is no such percentile; that it is about samples, the column says."""
+    return told.insufficient.get(name, NOT_KNOWN).replace(" samples)", ")")
 
 
 def events(journal: JournalFigures) -> list[tuple[str, str, bool, str]]:
@@ -108,8 +113,8 @@ def runs(journal: JournalFigures) -> list[list[str]]:
             run.ended_because or "not told",
             run.model,
             f"{run.backend}, {count(run.threads, 'thread')}",
-            NOT_KNOWN if run.opened_ms is None else f"{number(run.opened_ms)} ms",
-            NOT_KNOWN if run.first_inference_ms is None else f"{number(run.first_inference_ms)} ms",
+            NOT_KNOWN if run.opened_ms is None else f"{ms(run.opened_ms)} ms",
+            NOT_KNOWN if run.first_inference_ms is None else f"{ms(run.first_inference_ms)} ms",
         ]
         for run in journal.runs
     ]
@@ -151,15 +156,15 @@ def side_by_side(journals: Sequence[JournalFigures]) -> list[list[str]]:
     return [
         [
             journal.name,
-            device(journal),
-            ", ".join(dict.fromkeys(run.model for run in journal.runs)) or NOT_KNOWN,
             span(journal.seconds),
             number(journal.frames),
             *_medians(journal.latency),
             _heat(journal),
             percent(throttled_share(journal)),
             _right(journal.accuracy),
-            drops_in_words(journal.drops) or "none",
+            percent(of(sum(journal.drops.values()), sum(journal.drops.values()) + journal.frames)),
+            device(journal),
+            ", ".join(dict.fromkeys(run.model for run in journal.runs)) or NOT_KNOWN,
         ]
         for journal in journals
     ]
@@ -167,17 +172,17 @@ def side_by_side(journals: Sequence[JournalFigures]) -> list[list[str]]:
 
 SIDE_BY_SIDE = {
     "journal": False,
-    "board": False,
-    "model": False,
     "recorded": True,
     "frames": True,
-    "age p50, ms": True,
-    "age p90, ms": True,
-    "invoke p50, ms": True,
+    "age p50": True,
+    "age p90": True,
+    "invoke p50": True,
     "mean °C": True,
-    "frames throttled": True,
-    "right, 95 % interval": True,
-    "not classified": False,
+    "throttled": True,
+    "right (95 % interval)": True,
+    "not classified": True,
+    "board": False,
+    "model": False,
 }
 """Heading -> whether the column holds numbers."""
 
@@ -189,7 +194,7 @@ def _medians(latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
     for stage, name in wanted:
         told = steady.get(stage)
         value: Optional[float] = getattr(told, name) if told else None
-        found.append(number(value) if told is None or value is not None else told.insufficient.get(name, NOT_KNOWN))
+        found.append(ms(value) if told is None or value is not None else _why(told, name))
     return found
 
 

@@ -85,6 +85,10 @@ def time_axis(axes: Axes, journals: Sequence[JournalFigures]) -> None:
     axes.set_xlim((from_s - margin_s) / DAY_S, (to_s + margin_s) / DAY_S)
     marks = ticks(from_s, to_s)
     axes.set_xticks([second / DAY_S for second, _ in marks], [text for _, text in marks])
+    names = axes.get_xticklabels()
+    if names and marks[-1][0] > to_s - 0.03 * (to_s - from_s):
+        # In the middle below its tick, it would reach over the picture's edge.
+        names[-1].set_horizontalalignment("right")
 
 
 def ticks(from_s: float, to_s: float) -> list[tuple[float, str]]:

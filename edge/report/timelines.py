@@ -12,7 +12,7 @@ from edge.report.drawing import COLOURS, Key, Picture, finite, key, line, series
 from edge.report.figures import JournalFigures, Moment
 from edge.report.head import drops_in_words, temperature
 from edge.report.timeaxis import Value, held_spans, steps, time_axis
-from edge.report.words import NOT_KNOWN, count, number, of, percent, span
+from edge.report.words import NOT_KNOWN, count, ms, number, of, percent, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,7 +128,7 @@ def several(journals: Sequence[JournalFigures], name: str) -> Optional[Picture]:
             _held_rows(drawn_on[-1], journals)
         for axes in drawn_on:
             time_axis(axes, journals)
-        words = "; ".join(f"{journal.name}: {_latency_in_words(journal)}" for journal in journals)
+        words = " ".join(f"{journal.name}: {_latency_in_words(journal)}" for journal in journals)
         drawn = svg(figure, name, words)
     caption = "Of spans of time, warm-up left out. A gap is a gap in the record, or a span with too few samples."
     keys = [key(journal.name, place) for place, journal in enumerate(journals)]
@@ -211,6 +211,7 @@ def _from_zero(axes: Axes) -> None:
 def _plain_numbers(axes: Axes) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
+    axes.margins(y=0.08)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
@@ -218,9 +219,7 @@ def _plain_numbers(axes: Axes) -> None:
 def _latency_in_words(journal: JournalFigures) -> str:
     ages = [told[0] for moment in journal.moments if (told := moment.stages.get("age")) and told[0] is not None]
     parts = [
-        f"The median age of a span lay between {number(min(ages))} and {number(max(ages))} ms"
-        if ages
-        else "Age not known"
+        f"The median age of a span lay between {ms(min(ages))} and {ms(max(ages))} ms" if ages else "Age not known"
     ]
     heat = temperature(journal)
     parts.append(f"temperature between {heat[0]:.0f} and {heat[2]:.0f} °C" if heat else f"temperature {NOT_KNOWN}")

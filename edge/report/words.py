@@ -46,6 +46,15 @@ def number(value: Optional[float]) -> str:
     return f"{value:.3g}"
 
 
+def ms(value: Optional[float]) -> str:
+    """Milliseconds without their unit, to three digits so that columns line up: 0.120, 3.00, 41.0, 1,204."""
+    if value is None:
+        return NOT_KNOWN
+    # Limits below which rounding leaves the number in its own row of digits.
+    decimals = next((digits for digits, below in ((3, 0.9995), (2, 9.995), (1, 99.95)) if value < below), 0)
+    return f"{value:,.{decimals}f}"
+
+
 def percent(value: Optional[float]) -> str:
     """A share in [0, 1] as "91.2 %", with digits enough that something is never 0 % and not all never 100 %."""
     if value is None:
