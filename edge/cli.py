@@ -15,8 +15,10 @@ from edge.commands.bench import bench
 from edge.commands.classify import classify
 from edge.commands.compare import compare
 from edge.commands.evaluate import evaluate
+from edge.commands.export import export
 from edge.commands.label import label
 from edge.commands.models import models
+from edge.commands.report import report
 from edge.commands.review import review
 from edge.commands.run import run
 from edge.commands.status import status
@@ -31,7 +33,7 @@ def cli(debug: bool) -> None:
     """Classify pictures and live cameras with quantized TensorFlow Lite models."""
 
 
-for command in (run, classify, evaluate, bench, models, status, truth, label, review, compare):
+for command in (run, classify, evaluate, bench, models, status, truth, label, review, report, export, compare):
     cli.add_command(command)
 
 

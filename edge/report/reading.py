@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Optional, TypeVar
 
@@ -44,7 +45,8 @@ class Reader:
         self._damaged_windows: set[int] = set()
         self._connection = schema.connect_to_read(path)
         # What is no UTF-8 is shown as well as it can be: a flipped bit must not hide a month.
-        self._connection.text_factory = lambda text: text.decode("utf-8", "replace")
+        # Most texts of frames are the same few.
+        self._connection.text_factory = lru_cache(maxsize=256)(_decoded)
         try:
             self._connection.execute("BEGIN")  # all that is read is of one moment
             self.models = {model.id: model for model in self._models()}
@@ -206,3 +208,7 @@ class Reader:
 
     def _unreadable(self, error: sqlite3.Error) -> JournalError:
         return JournalError(f"Cannot read all of the journal {self.path}: {error}.")
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "replace")

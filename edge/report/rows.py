@@ -145,14 +145,22 @@ def top_ids(class_id: Sequence[int], others: Sequence[bytes]) -> NDArray[np.uint
         class_id: of the first predictions.
         others: packed by `edge.journal.packing.pack_others`; what is no such thing counts as no more predictions.
     """
-    whole = [
-        each if len(each) == _OTHERS_BYTES else _filled(each) if len(each) % 4 == 0 else _filled(b"") for each in others
-    ]
-    ids = np.empty((len(whole), 5), np.uint16)
-    ids[:, 0] = np.minimum(np.array(class_id, np.int64), NO_CLASS)
-    ids[:, 1:] = np.frombuffer(b"".join(whole), "<u2").reshape(-1, 8)[:, ::2]
-    return ids
+    first = np.minimum(np.array(class_id, np.int64), NO_CLASS).astype(np.uint16)
+    return np.column_stack((first, _pairs(others)[:, :, 0]))
+
+
+def top_scores(score: Sequence[int], others: Sequence[bytes]) -> NDArray[np.uint16]:
+    """Scores of the predictions of `top_ids`, in 1/10000; shape (frames, 5)."""
+    return np.column_stack((np.array(score, np.uint16), _pairs(others)[:, :, 1]))
+
+
+def _pairs(others: Sequence[bytes]) -> NDArray[np.uint16]:
+    """Class ids and scores, shape (frames, 4, 2)."""
+    whole = [each if len(each) == _OTHERS_BYTES else _filled(each) for each in others]
+    pairs: NDArray[np.uint16] = np.frombuffer(b"".join(whole), "<u2").reshape(-1, 4, 2)
+    return pairs
 
 
 def _filled(packed: bytes) -> bytes:
-    return packed[:_OTHERS_BYTES].ljust(_OTHERS_BYTES, b"\xff")
+    usable = packed[:_OTHERS_BYTES] if len(packed) % 4 == 0 else b""
+    return usable.ljust(_OTHERS_BYTES, b"\xff")

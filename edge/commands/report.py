@@ -1,0 +1,49 @@
+"""The subcommand `edge report`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from edge.commands import json_option
+from edge.errors import ConfigError
+
+_MEGABYTE = 1_000_000
+
+
+@click.command()
+@click.argument("journals", nargs=-1, type=click.Path(path_type=Path), metavar="[JOURNAL]...")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default="report.html",
+    show_default=True,
+    help="The page; an older one is replaced.",
+)
+@json_option
+def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
+    """Make a page of what journals tell: latency, accuracy, temperature, drops and what went wrong.
+
+    JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL where none is given. Several are
+    shown side by side and merged. The page needs `pip install "edge-runner[report]"`, --json does not.
+    """
+    import msgspec
+
+    from edge.report.gather import gather
+
+    named = os.environ.get("EDGE_JOURNAL")
+    if not journals and not named:
+        raise ConfigError("No journal is named: give JOURNAL, or set EDGE_JOURNAL to it.")
+    figures = gather(journals or (Path(str(named)),))
+    if as_json:
+        click.echo(msgspec.json.encode(figures))
+        return
+    from edge.report.files import replacing
+    from edge.report.page import page
+
+    document = page(figures).encode()
+    with replacing(out) as file:
+        file.write(document)
+    click.echo(f"{out} ({len(document) / _MEGABYTE:.1f} MB)")
