@@ -66,8 +66,9 @@ class Recording:
         self._newest: Optional[Record] = None
         self._dropped = 0
         self._truth = Truth(facts.labels, self._on_truth)
+        self._begun = False
         path = journal_path(config.journal)
-        self._control = _control(path, {"status": lambda _: self.status(), "truth": self._truth.answer})
+        self._control = _control(path, {"status": self._answer_status, "truth": self._answer_truth})
         self.journal = journal = Journal(config.journal, facts)
         self._monitor = device.Monitor(on_reading=journal.reading)
         self._sampler = Sampler(
@@ -78,6 +79,8 @@ class Recording:
             on_delete=journal.forget,
             on_trouble=lambda sentence: journal.event("pictures not kept", why=sentence),
         )
+
+        self._begun = True
 
     @property
     def truth(self) -> Optional[str]:
@@ -127,6 +130,18 @@ class Recording:
         self._monitor.close()
         self._sampler.close()
         self.journal.close(because)
+
+    def _answer_status(self, _: dict[str, Any]) -> dict[str, Any]:
+        self._require_begun()
+        return self.status()
+
+    def _answer_truth(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._require_begun()
+        return self._truth.answer(request)
+
+    def _require_begun(self) -> None:
+        if not self._begun:
+            raise ControlError("The daemon is starting: try again in a moment.")
 
     def _on_truth(self, name: Optional[str], by: str) -> None:
         if name is None:

@@ -40,4 +40,4 @@ def socket_path(path: Path) -> Path:
     import tempfile
 
     short = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
-    return Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir(), f"edge-{short}.sock")
+    return Path(tempfile.gettempdir(), f"edge-{short}.sock")
