@@ -50,12 +50,10 @@ def notes(sides: Mapping[str, Side]) -> list[str]:
         if side.damaged:
             told.append(f"{name} has damaged windows, {side.damaged} in all; what of them could be read is counted.")
         if side.samples[STATES[STEADY]] and side.seconds < _SHORT_S:
-            told.append(
-                f"{name} is {side.seconds:.0f} s long: it says nothing of what a board does when it has warmed up."
-            )
+            told.append(f"{name} is {side.seconds:.0f} s long, too short for a board to grow warm.")
         if side.basis == KEPT_FRAMES and side.used:
             told.append(
-                f"{name} has fewer than {FEWEST_BLOCKS} minutes of steady samples: shorter stretches of its kept frames "
+                f"{name} has fewer than {FEWEST_BLOCKS} minutes of steady samples: shorter stretches of kept frames "
                 "are taken, which may be too much alike for the intervals to be wide enough."
             )
     alone = [name for name, side in sides.items() if len(side.runs) == 1]

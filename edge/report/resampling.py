@@ -10,7 +10,7 @@ from typing import NamedTuple, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-RESAMPLES = 2_000
+RESAMPLES = 1_000
 CONFIDENCE = 0.95
 MOST_BLOCKS = 30
 """More say hardly more, and the shorter they are the more a block resembles its neighbour. Source: B. Schmeiser,

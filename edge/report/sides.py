@@ -235,9 +235,9 @@ def _frame_counts(reader: Reader, runs: Sequence[Run]) -> tuple[_Counts, int]:
     try:
         rows = _steady_frames(reader, runs)
         stretches = [_stretch(each) for each in _cut(rows)]
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, OverflowError):
         raise JournalError(
-            f"Cannot read all of the journal {reader.path}: a row of its frames is damaged ({error})."
+            f"A row of the frames in {reader.path} is damaged: a duration is no number of ns; compare other runs."
         ) from None
     return np.array(stretches, np.int64).reshape(-1, len(STAGES), BUCKETS), len(rows)
 
