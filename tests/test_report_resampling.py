@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.histogram import Histogram, middles_ns
-from edge.report.resampling import blocks_of, difference_of_medians, median_ns, medians_ns, student, tail
+from edge.report.resampling import blocks_for, blocks_of, difference_of_medians, median_ns, medians_ns, student, tail
 from edge.stats import nearest_rank
 
 
@@ -93,3 +93,10 @@ def test_student_t_is_that_of_the_tables(freedom, t):
 
 def test_less_is_left_out_at_the_ends_where_there_are_few_blocks():
     assert 0.004 < tail(7) < 0.007 < tail(29) < tail(1e9) == pytest.approx(0.025)
+
+
+@given(st.integers(0, 100_000))
+def test_blocks_grow_longer_with_their_number(windows):
+    blocks = blocks_for(windows)
+    assert min(windows, 8) <= blocks <= min(windows, 30)
+    assert blocks <= blocks_for(windows + 1)

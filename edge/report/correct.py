@@ -12,7 +12,7 @@ import numpy as np
 
 from edge.report.accuracy import KNOWN, LABELLED, Merged, Names
 from edge.report.reading import Reader
-from edge.report.resampling import CONFIDENCE, MOST_BLOCKS, student
+from edge.report.resampling import CONFIDENCE, blocks_for, student
 from edge.report.rows import Window
 from edge.report.truths import Truths
 from edge.stats import effective_samples, wilson
@@ -84,7 +84,7 @@ class Stretches:
         if source not in self._counts:
             return None
         counts = self._counts[source]
-        parts = np.array_split(np.array(counts, np.float64).reshape(-1, 2), max(1, min(MOST_BLOCKS, len(counts))))
+        parts = np.array_split(np.array(counts, np.float64).reshape(-1, 2), max(1, blocks_for(len(counts))))
         right, total = np.array([part.sum(axis=0) for part in parts]).T
         if not counts:
             return 0, 0.0

@@ -20,6 +20,16 @@ FEWEST_BLOCKS = 8
 """Source: the same; intervals from fewer are very wide, and their ends a matter of luck."""
 
 
+def blocks_for(windows: int) -> int:
+    """Into how many blocks to gather so many windows: each as long as there are many, within the limits above.
+
+    So that blocks grow longer than whatever makes neighbours alike, and more at the same time. Source: G. L. Jones,
+    M. Haran, B. S. Caffo and R. Neath, "Fixed-width output analysis for Markov chain Monte Carlo", Journal of the
+    American Statistical Association 101 (2006).
+    """
+    return min(windows, max(FEWEST_BLOCKS, min(MOST_BLOCKS, round(math.sqrt(windows)))))
+
+
 class Blocks(NamedTuple):
     """Samples of one stage, gathered into stretches of neighbouring time."""
 

@@ -15,7 +15,7 @@ from edge.histogram import BUCKETS, Histogram, middles_ns
 from edge.journal.packing import STATES, STEADY
 from edge.report.correct import Correct, Stretches, correct_by_source
 from edge.report.reading import Reader
-from edge.report.resampling import FEWEST_BLOCKS, MOST_BLOCKS, Blocks, blocks_of
+from edge.report.resampling import FEWEST_BLOCKS, MOST_BLOCKS, Blocks, blocks_for, blocks_of
 from edge.report.rows import Label, Picture, Run, Window
 from edge.report.tally import Tally
 from edge.stats import STAGES
@@ -23,6 +23,7 @@ from edge.stats import STAGES
 LAST = "last"
 WINDOWS, KEPT_FRAMES = "windows", "kept frames"
 _MOST_FRAME_BLOCKS = 20
+_MOST_HELD = 2 * MOST_BLOCKS
 _MOST_NAMED = 20
 _NS_PER_S = 1_000_000_000
 _FRAME_COLUMNS = ("monotonic_ns", "wait_ns", "preprocess_ns", "invoke_ns", "postprocess_ns", "stands_for", "state")
@@ -145,7 +146,7 @@ def _choices(shown: Sequence[Run], runs: Sequence[Run]) -> str:
 def _gathered(reader: Reader) -> Side:
     runs = tuple(reader.runs.values())
     samples: Counter[str] = Counter(dict.fromkeys(STATES, 0))
-    stretches = _Windows()
+    steady = _Windows()
     seconds, frames = 0.0, 0
     governors: Counter[str] = Counter()
     warmth = np.zeros(2)
@@ -164,13 +165,13 @@ def _gathered(reader: Reader) -> Side:
             age = stages.get("age")
             samples[state] += age.samples if age else 0
             if state == STATES[STEADY] and age and age.samples:
-                stretches.add(stages)
+                steady.add(stages)
     tally.add_frames()
     tally.add_pictures()
-    basis, used, counts = WINDOWS, samples[STATES[STEADY]], stretches.counts
-    if stretches.filled < FEWEST_BLOCKS:
+    basis, used, counts = WINDOWS, samples[STATES[STEADY]], steady.stretches()
+    if len(counts) < FEWEST_BLOCKS:
         of_frames, kept = _frame_counts(reader, runs)
-        if len(of_frames) >= FEWEST_BLOCKS or not stretches.filled:
+        if len(of_frames) >= FEWEST_BLOCKS or not len(counts):
             basis, used, counts = KEPT_FRAMES, kept, of_frames
     return Side(
         runs=runs,
@@ -192,35 +193,32 @@ def _seconds(window: Window) -> float:
 
 
 class _Windows:
-    """Windows in time order, gathered into at most `MOST_BLOCKS` stretches of equally many."""
+    """Windows in time order, gathered into stretches of about equally many."""
 
     def __init__(self) -> None:
-        self._counts = np.zeros((MOST_BLOCKS, len(STAGES), BUCKETS), np.int64)
+        self._counts = np.zeros((_MOST_HELD, len(STAGES), BUCKETS), np.int64)
         self._windows = 0
         self._in_each = 1
 
     def add(self, stages: dict[str, Histogram]) -> None:
         """Take in the next window."""
-        if self._windows == MOST_BLOCKS * self._in_each:
-            half = MOST_BLOCKS // 2
+        if self._windows == _MOST_HELD * self._in_each:
+            half = _MOST_HELD // 2
             self._counts[:half] = self._counts[::2] + self._counts[1::2]
             self._counts[half:] = 0
             self._in_each *= 2
-        block = self._counts[self._windows // self._in_each]
+        held = self._counts[self._windows // self._in_each]
         for place, stage in enumerate(STAGES):
             if stage in stages:
-                block[place] += stages[stage].counts
+                held[place] += stages[stage].counts
         self._windows += 1
 
-    @property
-    def filled(self) -> int:
-        """How many stretches hold something."""
-        return -(-self._windows // self._in_each)
-
-    @property
-    def counts(self) -> _Counts:
-        """Samples, shape (filled, stages, buckets)."""
-        return self._counts[: self.filled]
+    def stretches(self) -> _Counts:
+        """Samples, shape (`blocks_for` the windows, stages, buckets)."""
+        if not self._windows:
+            return self._counts[:0]
+        held = self._counts[: -(-self._windows // self._in_each)]
+        return np.array([part.sum(axis=0) for part in np.array_split(held, blocks_for(self._windows))])
 
 
 def _frame_counts(reader: Reader, runs: Sequence[Run]) -> tuple[_Counts, int]:
