@@ -51,6 +51,7 @@ def test_a_pi_3_at_its_soft_temperature_limit():
         "resident_bytes": 31020 * PAGE_BYTES,
         "load_1min": 2.31,
         "coral_temperature_c": None,
+        "throttled_lately": True,
     }
 
 

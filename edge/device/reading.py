@@ -89,6 +89,8 @@ class Live(msgspec.Struct, frozen=True, omit_defaults=True):
     """Runnable processes, averaged over a minute."""
     coral_temperature_c: Optional[float] = None
     """Of the hottest Edge TPU on PCIe; one on USB does not tell."""
+    throttled_lately: bool = False
+    """Bits 16 to 19 tell of the last seconds, not of all the time since the machine's start; see `Sensors`."""
 
     def as_json(self) -> dict[str, Any]:
         """The fields that are known."""
@@ -135,6 +137,7 @@ class Sensors:
             load_1min=parsing.parse_loadavg(_text(self._root / "proc/loadavg")),
             coral_temperature_c=_coral_temperature_c(self._root),
             monotonic_ns=time.monotonic_ns(),
+            throttled_lately=self._throttled_file is not None,
         )
 
     def _throttled(self) -> Optional[int]:
