@@ -51,7 +51,7 @@ def latency(median_ms: float, samples: int, spread: float = 0.18, seed: int = 1)
         p999=told("p999", 0.999),
         max=round(float(values.max()), 3),
         insufficient=missing,
-        distribution=[(1.01**exponent, int(count) * scale) for exponent, count in zip(exponents, counts)],
+        distribution=[(float(1.01**exponent), int(count) * scale) for exponent, count in zip(exponents, counts)],
     )
 
 

@@ -6,9 +6,22 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from edge.report.drawing import COLOURS, HALF_PX, Key, Picture, key, line, series, stack, styled, svg
+from edge.report.drawing import (
+    COLOURS,
+    HALF_PX,
+    Key,
+    Picture,
+    few_ticks,
+    key,
+    line,
+    log_ticks,
+    series,
+    stack,
+    styled,
+    svg,
+)
 from edge.report.figures import Latency
-from edge.report.words import capital, count, listed, ms
+from edge.report.words import count, listed, ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,13 +71,14 @@ def distribution(
             axes.stairs(shares, edges_ms, **line(curve.place, 1.3))
         axes.set_ylim(bottom=0)
         _percentile_marks(axes, curves)
-        _ticks(axes)
+        log_ticks(axes.xaxis, axes.get_xlim())
+        few_ticks(axes)
         words = "; ".join(f"{curve.name}: {_in_words(curve.latency)}" for curve in curves)
         drawn = svg(figure, name, f"{of_what}. {words}.")
     keys = [key(f"{curve.name} ({count(curve.latency.samples, 'sample')})", curve.place) for curve in curves]
     if merged is not None:
         keys.append(Key(f"all together ({count(merged.samples, 'sample')})", "rule", area=True))
-    caption = f"Bins of equal width on the logarithmic axis; marks above are p50, p90 and p99. {capital(words)}."
+    caption = f"Bins of equal width on the logarithmic axis; marks above are p50, p90 and p99. In numbers: {words}."
     return Picture(f"Distribution: {of_what.lower()}", drawn, caption, keys, wide=False)
 
 
@@ -115,19 +129,6 @@ def _percentile_marks(axes: Axes, curves: Sequence[Curve]) -> None:
         for value, marker in zip(told, "|||"):
             axes.plot([value], [height], marker, color=colour, ms=7, markeredgewidth=1.4)
     axes.set_ylim(0, top * (1.06 + 0.07 * len(curves)))
-
-
-def _ticks(axes: Axes) -> None:
-    """Few ticks at round values, as plain numbers."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-
-    low, high = axes.get_xlim()
-    decades = math.log10(high / low)
-    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1 else (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
-    axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=20))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _in_words(latency: Latency) -> str:

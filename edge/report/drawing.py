@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from edge.report.words import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 WIDTH_PX = 820
@@ -51,7 +53,8 @@ DASHES: Sequence[tuple[float, ...]] = ((), (6, 2.4), (1.6, 1.8), (7, 2, 1.6, 2))
 """Lengths of line and gap, in px."""
 _VARIABLES = {light: f"var(--{name})" for name, light in COLOURS.items()}
 _COLOUR = re.compile("|".join(_VARIABLES))
-_FONT = re.compile(r"font: ([^;]*?)([\d.]+px)[^;]*")
+# matplotlib 3.9 writes the one, 3.11 the other.
+_FONT = re.compile(r"font: ([^;]*?)([\d.]+px)[^;]*|font-family: [^;]*")
 _DECIMALS = re.compile(r"-?\d+\.\d+")
 _LONG_PATH = 900  # characters; shorter ones are marks, which a tenth of a pixel would deform
 _XLINK = "{http://www.w3.org/1999/xlink}href"
@@ -98,10 +101,20 @@ def line(place: int, width: float = 1.4) -> dict[str, Any]:
 
 
 @contextmanager
+def quietly() -> Iterator[None]:
+    """Without the warnings of matplotlib's that nobody can do anything about."""
+    with warnings.catch_warnings():
+        # A name in letters that matplotlib's font lacks: only its width is guessed, the browser draws it.
+        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
+        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support .* natively")
+        # matplotlib for Python 3.9 calls a newer pyparsing by its old names.
+        warnings.filterwarnings("ignore", message=r".* deprecated - use ", category=DeprecationWarning)
+        yield
+
+
+@contextmanager
 def styled() -> Iterator[None]:
     """Matplotlib as the page has it. Within it, text is written as text: the browser draws it with its own fonts."""
-    import matplotlib as mpl
-
     settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "text.parse_math": False,
@@ -116,6 +129,8 @@ def styled() -> Iterator[None]:
         "axes.titlesize": _FONT_PX,
         "axes.titlelocation": "left",
         "axes.titlepad": 5,
+        # Given, it need not be looked for among all that is drawn.
+        "axes.titley": 1.0,
         "axes.titlecolor": COLOURS["ink"],
         "axes.spines.top": False,
         "axes.spines.right": False,
@@ -130,11 +145,11 @@ def styled() -> Iterator[None]:
         "xtick.labelsize": _FONT_PX - 0.5,
         "ytick.labelsize": _FONT_PX - 0.5,
     }
-    with mpl.rc_context(settings), warnings.catch_warnings():
-        # A name in letters that matplotlib's font lacks: only its width is guessed, the browser draws it.
-        warnings.filterwarnings("ignore", message=r"Glyph .* missing from")
-        warnings.filterwarnings("ignore", message=r"Matplotlib currently does not support .* natively")
-        yield
+    with quietly():
+        import matplotlib as mpl
+
+        with mpl.rc_context(settings):
+            yield
 
 
 def stack(heights_px: Sequence[int], width_px: int = WIDTH_PX, bottom_px: int = 36) -> tuple[Figure, list[Axes]]:
@@ -158,6 +173,24 @@ def stack(heights_px: Sequence[int], width_px: int = WIDTH_PX, bottom_px: int = 
         panels.append(axes)
         top_px -= panel_px + _GAP_PX
     return figure, panels
+
+
+def log_ticks(axis: Axis, limits: tuple[float, float]) -> None:
+    """Few ticks at round values of a logarithmic axis, as plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    decades = math.log10(limits[1] / limits[0])
+    subs = (1.0, 1.5, 2.0, 3.0, 5.0, 7.0) if decades < 1 else (1.0, 2.0, 5.0) if decades < 2.2 else (1.0,)
+    axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+    axis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def few_ticks(axes: Axes) -> None:
+    """At most five intervals at the left."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 
 def svg(figure: Figure, name: str, words: str) -> str:
@@ -210,11 +243,15 @@ def _attribute(attribute: str, value: str, name: str) -> tuple[str, str]:
         return attribute, value.replace("#", f"#{name}-")
     if attribute == "style":
         themed = _COLOUR.sub(lambda found: _VARIABLES[found[0]], value)
-        return attribute, _FONT.sub(r"font: \1\2 var(--font)", themed)
+        return attribute, _FONT.sub(_own_font, themed)
     if attribute in ("x", "y") or (attribute == "d" and len(value) > _LONG_PATH):
         rounded = _DECIMALS.sub(lambda found: f"{float(found[0]):.1f}".replace(".0", ""), value)
         return attribute, " ".join(rounded.split())
     return attribute, value
+
+
+def _own_font(found: re.Match[str]) -> str:
+    return f"font: {found[1]}{found[2]} var(--font)" if found[2] else "font-family: var(--font)"
 
 
 def finite(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -195,7 +195,7 @@ def _accuracy_in_words(accuracy: Accuracy) -> str:
     share = accuracy.top1
     return (
         f"{accuracy.model} was right in {percent(share.value)} of the frames (95 % interval {interval(share)}; "
-        f"{count(share.counted, 'frame')} looked at, truth from {accuracy.source})."
+        f"{count(share.counted, 'frame')} looked at; truth: {accuracy.source})."
     )
 
 

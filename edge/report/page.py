@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from edge.errors import ConfigError
 from edge.report import answers, head, plots, tables, words
-from edge.report.drawing import PALETTE, Picture
+from edge.report.drawing import PALETTE, Picture, quietly
 from edge.report.figures import JournalFigures, Report
 
 TEMPLATE = Path(__file__).with_name("report.html.j2")
@@ -40,7 +40,9 @@ def page(report: Report) -> str:
     """
     try:
         import jinja2
-        import matplotlib  # noqa: F401
+
+        with quietly():
+            import matplotlib  # noqa: F401
     except ImportError as error:
         raise ConfigError(
             f'The page needs {error.name}, which is not installed: `pip install "edge-runner[report]"`, or take --json.'
@@ -54,12 +56,13 @@ def page(report: Report) -> str:
         finalize=_shown,
     )
     several = len(report.journals) > 1
-    return environment.get_template(TEMPLATE.name).render(
+    text = environment.get_template(TEMPLATE.name).render(
         report=report,
         views=[_view(journal, f"journal-{place}", several) for place, journal in enumerate(report.journals)],
         pictures=plots.of_all(report) if several else [],
         merged=tables.latency(report.latency) if several else {},
         rows=tables.side_by_side(report.journals),
+        boards=[words.device(journal) for journal in report.journals],
         columns=tables.SIDE_BY_SIDE,
         latency_columns=list(tables.LATENCY_COLUMNS.values()),
         palette=PALETTE,
@@ -68,6 +71,8 @@ def page(report: Report) -> str:
         number=words.number,
         listed=words.listed,
     )
+    # The template begins with its macros, and their line ends.
+    return text.strip() + "\n"
 
 
 def _view(journal: JournalFigures, name: str, several: bool) -> View:

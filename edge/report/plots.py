@@ -13,7 +13,7 @@ from edge.report.drawing import COLOURS, Picture, key, series, stack, styled, sv
 from edge.report.figures import Accuracy, JournalFigures, Report, Share
 from edge.report.head import title
 from edge.report.occurrences import happened
-from edge.report.words import capital, count, interval, number, percent, short
+from edge.report.words import count, interval, number, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,7 @@ DISTRIBUTIONS = {"age": "Age of an answer", "invoke": "Model alone (invoke)"}
 _STATES = {"steady": 0, "throttled": 1, "warm-up": 5}
 _COUNTED_DAYS = 62
 _UPRIGHT_DAYS = 14
+_FEWEST_DAYS = 7
 _DAYS_PX = 150
 _ROW_PX = 19
 
@@ -89,14 +90,16 @@ def by_day(accuracy: Sequence[tuple[str, Accuracy]], name: str) -> Optional[Pict
             _days(above, below, each.days, shift, width, place, len(days) * len(accuracy))
         above.set_ylim(max(0.0, above.get_ylim()[0]), min(101.5, above.get_ylim()[1]))
         for axes in (above, below):
-            axes.set_xlim(days[0].toordinal() - 0.6, days[-1].toordinal() + 0.6)
+            # Few days do not fill the width: their bars would look like more than they are.
+            spare = max(0.0, _FEWEST_DAYS - (days[-1] - days[0]).days) / 2
+            axes.set_xlim(days[0].toordinal() - 0.6 - spare, days[-1].toordinal() + 0.6 + spare)
             axes.set_xticks(*_day_ticks(days[0], days[-1]))
             axes.grid(axis="x", visible=False)
         below.set_yticks([])
         below.set_ylim(0, below.get_ylim()[1] * 1.45)
         words = "; ".join(f"{called}: {_share_in_words(each.top1)}" for called, each in accuracy)
         drawn = svg(figure, name, f"{words}, over {count(len(days), 'day')}.")
-    caption = "Whiskers are Wilson intervals: where they are long, few frames were looked at. " + capital(words) + "."
+    caption = "Whiskers are Wilson intervals: where they are long, few frames were looked at. In all: " + words + "."
     keys = [key(called, place) for place, (called, _) in enumerate(accuracy)]
     return Picture("Accuracy by day", drawn, caption, keys)
 

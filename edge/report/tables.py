@@ -9,7 +9,7 @@ import msgspec
 
 from edge.report.figures import Accuracy, Event, JournalFigures, Latencies, Latency, RunFigures, Share
 from edge.report.head import is_trouble, temperature, throttled_share
-from edge.report.words import NOT_KNOWN, count, device, interval, ms, number, of, percent, short, size, span, utc
+from edge.report.words import NOT_KNOWN, count, interval, ms, number, of, percent, short, size, span, utc
 from edge.stats import PERCENTILES, STAGES
 
 MOST_EVENTS = 300
@@ -163,28 +163,15 @@ def side_by_side(journals: Sequence[JournalFigures]) -> list[list[str]]:
             percent(throttled_share(journal)),
             _right(journal.accuracy),
             percent(of(sum(journal.drops.values()), sum(journal.drops.values()) + journal.frames)),
-            device(journal),
-            ", ".join(dict.fromkeys(run.model for run in journal.runs)) or NOT_KNOWN,
         ]
         for journal in journals
     ]
 
 
-SIDE_BY_SIDE = {
-    "journal": False,
-    "recorded": True,
-    "frames": True,
-    "age p50": True,
-    "age p90": True,
-    "invoke p50": True,
-    "mean °C": True,
-    "throttled": True,
-    "right (95 % interval)": True,
-    "not classified": True,
-    "board": False,
-    "model": False,
-}
-"""Heading -> whether the column holds numbers."""
+SIDE_BY_SIDE = (
+    *("journal", "recorded", "frames", "age p50", "age p90", "invoke p50", "mean °C", "throttled"),
+    *("right (95 % interval)", "not classified"),
+)
 
 
 def _medians(latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.report.drawing import COLOURS, Key, Picture, finite, key, line, series, stack, styled, svg
+from edge.report.drawing import COLOURS, Key, Picture, finite, key, line, log_ticks, series, stack, styled, svg
 from edge.report.figures import JournalFigures, Moment
 from edge.report.head import drops_in_words, temperature
 from edge.report.timeaxis import Value, held_spans, steps, time_axis
@@ -49,7 +49,8 @@ def latency(journal: JournalFigures, name: str) -> Optional[Picture]:
         axes.set_yscale("log")
         for place, stage in enumerate(_PARTS, 1):
             _band(axes, journal.moments, _stage(stage, 0), _stage(stage, 1), place)
-        _plain_numbers(axes)
+        axes.margins(y=0.08)
+        log_ticks(axes.yaxis, axes.get_ylim())
         if hot:
             _range(next(rest), "Temperature in °C: mean, and lowest to highest", journal.moments, "temperature_c", 1)
         if clocked:
@@ -206,14 +207,6 @@ def _from_zero(axes: Axes) -> None:
     tops += [float(area.get_datalim(axes.transData).ymax) for area in axes.collections]
     top = max((value for value in tops if np.isfinite(value)), default=0.0)
     axes.set_ylim(0, 1.08 * top or 1)
-
-
-def _plain_numbers(axes: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, NullFormatter
-
-    axes.margins(y=0.08)
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _place: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _latency_in_words(journal: JournalFigures) -> str:

@@ -116,11 +116,6 @@ def count(value: float, one: str, many: Optional[str] = None) -> str:
     return f"{number(value)} {one if value == 1 else many or one + 's'}"
 
 
-def capital(text: str) -> str:
-    """The text as the beginning of a sentence."""
-    return text[:1].upper() + text[1:]
-
-
 def listed(parts: list[str]) -> str:
     """The parts with commas, and "and" before the last."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
