@@ -75,8 +75,9 @@ def _of_clocks(reader: Reader, events: Sequence[Event]) -> list[str]:
     told = []
     jumps = [event.detail.get("by_s") for event in events if event.kind == "clock jumped"]
     steps_s = [step for step in jumps if isinstance(step, (int, float))]
-    if len(jumps) == 1 and steps_s:
-        told.append(f"The clock jumped by {steps_s[0]:g} s; times of that boot were set right.")
+    if len(jumps) == 1:
+        by = f"by {steps_s[0]:g} s" if steps_s else "once"
+        told.append(f"The clock jumped {by}; times of that boot were set right.")
     elif jumps:
         most = f", by up to {max(steps_s, key=abs):g} s" if steps_s else ""
         told.append(f"The clock jumped {len(jumps)} times{most}; times of those boots were set right.")

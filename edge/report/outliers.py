@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 from edge.report.accuracy import Merged, share
@@ -19,7 +19,7 @@ def outliers(journals: Sequence[tuple[JournalFigures, Sequence[Merged]]]) -> lis
 
     Age: the modified z-score of the steady median, 0.6745 (x - median) / MAD, is above 3.5 or below -3.5. Source:
     B. Iglewicz and D. C. Hoaglin, "How to detect and handle outliers" (1993). Accuracy: its interval lies wholly
-    outside that of all others merged.
+    outside that of all others merged; one that is named counts among the others no more.
 
     Args:
         journals: with their accuracies; fewer than `FEWEST_JOURNALS` have no outliers.
@@ -62,26 +62,39 @@ def _right_or_wrong(journals: Sequence[tuple[JournalFigures, Sequence[Merged]]])
                 groups.setdefault(key, []).append((figures.name, merged))
     sentences = []
     for (source, model), told in groups.items():
-        if len(told) < FEWEST_JOURNALS:
-            continue
-        for name, merged in told:
-            mine = merged.accuracy.top1
-            rest = _merged([other for other_name, other in told if other_name != name])
-            if mine.low is None or mine.high is None or rest.low is None or rest.high is None:
-                continue
-            if mine.high < rest.low or mine.low > rest.high:
-                sentences.append(
-                    f"{name}: {model} was right in {mine.value:.1%} ({mine.low:.1%} to {mine.high:.1%}; {source}), "
-                    f"in all other journals together in {rest.value:.1%} ({rest.low:.1%} to {rest.high:.1%})."
-                )
+        rest = dict(enumerate(told))
+        # One by one, the furthest first: it would make the others look different from what they are with it.
+        while len(rest) >= FEWEST_JOURNALS:
+            gaps = {place: _gap(place, rest) for place in rest}
+            place = max(gaps, key=lambda each: gaps[each])
+            if gaps[place] <= 0:
+                break
+            name, merged = rest.pop(place)
+            sentences.append(
+                f"{name}: {model} was right in {_in_words(merged.accuracy.top1)}, in the others together in "
+                f"{_in_words(_together(list(rest.values())))} ({source})."
+            )
     return sentences
 
 
-def _merged(others: Sequence[Merged]) -> Share:
-    tops = [other.accuracy.top1 for other in others]
+def _gap(place: int, journals: Mapping[int, tuple[str, Merged]]) -> float:
+    """What lies between the interval of one journal and that of all others; not above 0 where they overlap."""
+    mine = journals[place][1].accuracy.top1
+    others = _together([told for other, told in journals.items() if other != place])
+    if mine.low is None or mine.high is None or others.low is None or others.high is None:
+        return 0.0
+    return max(others.low - mine.high, mine.low - others.high)
+
+
+def _in_words(told: Share) -> str:
+    return f"{told.value:.1%} (95 % interval {told.low:.1%} to {told.high:.1%})"
+
+
+def _together(others: Sequence[tuple[str, Merged]]) -> Share:
+    tops = [merged.accuracy.top1 for _, merged in others]
     return share(
         sum(top.right for top in tops),
         sum(top.total for top in tops),
         sum(top.counted for top in tops),
-        sum(other.squares for other in others),
+        sum(merged.squares for _, merged in others),
     )

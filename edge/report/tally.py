@@ -85,8 +85,8 @@ class Tally:
                     self._add_picture(model_id, picture, picture.stands_for * whole / part if part > 0 else 0.0)
             elif any(seen[other] for other in seen if other[0] == model_id):
                 self.notes.append(
-                    f"Nobody looked at one of the {len(pictures)} pictures that were kept as {stratum!r}: the accuracy "
-                    "of reviewed pictures leaves out the frames that they stand for."
+                    f"Nobody looked at {_pictures(len(pictures))} kept as {stratum!r}: the accuracy of reviewed "
+                    "pictures leaves out the frames that they stand for."
                 )
 
     def told(self) -> list[Merged]:
@@ -243,3 +243,7 @@ def _inside(
 
 def _minutes(count: int) -> str:
     return "1 minute" if count == 1 else f"{count} minutes"
+
+
+def _pictures(count: int) -> str:
+    return "the 1 picture" if count == 1 else f"any of the {count} pictures"

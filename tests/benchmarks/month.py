@@ -21,14 +21,15 @@ KEEP_EVERY = 13  # two million rows in a month
 _DAY_NS = 86_400 * NS
 
 
-def make_month(path: Path, days: int = DAYS) -> Path:
+def make_month(path: Path, days: int = DAYS, minutes_a_day: int = 1440) -> Path:
     """A journal of so many days: one varied day, again and again, with hours that were labelled since.
 
     Args:
         path: of the new journal.
         days: its length.
+        minutes_a_day: less for a short one.
     """
-    make_journal(path, minutes=1440, fps=FPS, keep_every=KEEP_EVERY, seed=1, reviewed=False)
+    make_journal(path, minutes=minutes_a_day, fps=FPS, keep_every=KEEP_EVERY, seed=1, reviewed=False)
     with closing(schema.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
@@ -43,7 +44,7 @@ def make_month(path: Path, days: int = DAYS) -> Path:
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "id"]
             for day in range(1, days):
                 changed = dict.fromkeys(columns, "")
-                changed.update({column: f" + {day * _DAY_NS}" for column in times})
+                changed.update(dict.fromkeys(times, f" + {day * _DAY_NS}"))
                 if "sequence" in changed:
                     changed["sequence"] = f" + {day * frames}"
                 values = ", ".join(column + change for column, change in changed.items())
@@ -52,7 +53,7 @@ def make_month(path: Path, days: int = DAYS) -> Path:
                 )
         connection.execute("UPDATE runs SET ended_ns = ?", (BOOTED_NS + days * _DAY_NS,))
         for day in range(days):  # an hour of each
-            began_s = day * 86_400 + 12 * 3_600
+            began_s = day * 86_400 + minutes_a_day * 30
             insert(connection, "labels", from_utc_ns=utc_ns(began_s), to_utc_ns=utc_ns(began_s + 3_600), truth="daisy")
         seen = connection.execute("SELECT run_id, sequence FROM pictures WHERE id % 40 = 0").fetchall()
         insert_many(
