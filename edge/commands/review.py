@@ -25,6 +25,7 @@ _HELP = (
     "nothing that a class names), u (undo) or q (quit)."
 )
 _MOST_TOLD = 8
+_LARGEST_ID = 2**63 - 1  # in SQLite
 
 
 @click.command()
@@ -33,7 +34,10 @@ _MOST_TOLD = 8
 @click.option("--open", "open_viewer", is_flag=True, help="Show each picture in the desktop's viewer (xdg-open).")
 @click.option("--list", "as_list", is_flag=True, help="List the kept pictures and their labels instead.")
 @click.option(
-    "--set", "setting", nargs=2, metavar="ID NAME", help="Label one picture without asking; (no class) for other."
+    *("--set", "setting"),
+    type=(click.IntRange(1, _LARGEST_ID), str),
+    metavar="ID NAME",
+    help="Label one picture without asking; (no class) for other.",
 )
 @json_option
 def review(
@@ -41,7 +45,7 @@ def review(
     by: Optional[str],
     open_viewer: bool,
     as_list: bool,
-    setting: Optional[tuple[str, str]],
+    setting: Optional[tuple[int, str]],
     as_json: bool,
 ) -> None:
     """Tell what kept pictures really show, for accuracy in the field.
@@ -53,7 +57,7 @@ def review(
 
     if sum((as_list, bool(setting), open_viewer)) > 1 or (as_json and not as_list):
         raise click.UsageError("--list, --set and --open exclude each other, and --json goes with --list.")
-    path = require_journal(journal)
+    path = require_journal(journal).absolute()
     if as_list:
         _list(path, as_json)
         return
@@ -99,12 +103,10 @@ def _list(path: Path, as_json: bool) -> None:
     )
 
 
-def _set(connection: sqlite3.Connection, picture_id: str, name: str, by: str) -> None:
+def _set(connection: sqlite3.Connection, picture_id: int, name: str, by: str) -> None:
     from edge.review import store
 
-    if not picture_id.isdecimal():
-        raise click.UsageError(f"{picture_id!r} is no picture's number: `edge review --list` tells them.")
-    picture = store.picture(connection, int(picture_id))
+    picture = store.picture(connection, picture_id)
     labels = store.labels_of(connection, picture.model_id)
     truth = store.NO_CLASS if name == store.NO_CLASS else _label_of(printable(name), labels)
     store.label(connection, picture.run_id, picture.sequence, truth, by)
@@ -162,7 +164,7 @@ class _Session:
                 self._show(self._pictures[len(self._said)])
                 if not self._ask(self._pictures[len(self._said)]):
                     break
-        except (click.Abort, KeyboardInterrupt):  # Ctrl-C, or the end of the input
+        except (EOFError, KeyboardInterrupt):
             click.echo()
         done = sum(each is not None for each in self._said)
         click.echo(f"{done} labelled, {len(self._pictures) - done} still wait.")
@@ -189,7 +191,7 @@ class _Session:
         labels = store.labels_of(self._connection, picture.model_id)
         commands: dict[str, Callable[[], object]] = {"s": lambda: self._said.append(None), "u": self._undo}
         while True:
-            text = printable(click.prompt("What is it?", default="", show_default=False, prompt_suffix=" ")).strip()
+            text = printable(input("What is it? ")).strip()
             if text == "q":
                 return False
             if text in commands:

@@ -156,15 +156,6 @@ def unsay(connection: sqlite3.Connection, label_id: int) -> None:
         connection.execute("DELETE FROM labels WHERE id = ?", (label_id,))
 
 
-def forget(connection: sqlite3.Connection, files: Sequence[str]) -> None:
-    """Note that files of pictures were deleted; their predictions stay.
-
-    Raises:
-        sqlite3.Error: the journal cannot be written.
-    """
-    connection.executemany("UPDATE pictures SET file = '' WHERE file = ?", [(file,) for file in files])
-
-
 def _pictures(connection: sqlite3.Connection, where: str, values: Sequence[Any] = ()) -> list[Picture]:
     with _told():
         said = {
@@ -212,5 +203,5 @@ def _told() -> Iterator[None]:
     except sqlite3.Error as error:
         advice = "; another program holds it: try again" if "locked" in str(error) else ""
         raise JournalError(f"Cannot use the journal: {error}{advice}.") from None
-    except (ValueError, TypeError, struct.error) as error:
+    except (ValueError, TypeError, struct.error, msgspec.MsgspecError) as error:
         raise JournalError(f"The journal is damaged: {error}.") from None
