@@ -60,6 +60,11 @@ def test_a_board_that_was_always_held_back() -> None:
     assert "from capture to result, while throttled." in " ".join(head.sentences(journal))
 
 
+def test_where_throttling_is_not_known_nothing_is_said_of_it() -> None:
+    journal = reports.journal(days=1, count=4, latency=reports.latencies(1.0, steady=9_000, warm_up=50))
+    assert "from capture to result." in " ".join(head.sentences(journal))
+
+
 def test_no_frame() -> None:
     journal = reports.nothing().journals[0]
     assert head.sentences(journal) == ["No frame was recorded."]

@@ -26,6 +26,7 @@ from edge.report.words import count, listed, ms
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_COUNTED = 4
 _BINS = 48
 _BINS_PER_DECADE = (20, 160)
 _BUCKET = 1 / 128
@@ -75,11 +76,15 @@ def distribution(
         few_ticks(axes)
         words = "; ".join(f"{curve.name}: {_in_words(curve.latency)}" for curve in curves)
         drawn = svg(figure, name, f"{of_what}. {words}.")
-    keys = [key(f"{curve.name} ({count(curve.latency.samples, 'sample')})", curve.place) for curve in curves]
+    keys = [key(_named(curve, len(curves) <= _COUNTED), curve.place) for curve in curves]
     if merged is not None:
         keys.append(Key(f"all together ({count(merged.samples, 'sample')})", "rule", area=True))
     caption = f"Bins of equal width on the logarithmic axis; marks above are p50, p90 and p99. In numbers: {words}."
     return Picture(f"Distribution: {of_what.lower()}", drawn, caption, keys, wide=False)
+
+
+def _named(curve: Curve, counted: bool) -> str:
+    return f"{curve.name} ({count(curve.latency.samples, 'sample')})" if counted else curve.name
 
 
 def _bins_per_decade(latencies: Sequence[Latency]) -> int:

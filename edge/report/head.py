@@ -6,13 +6,28 @@ from collections import Counter
 from typing import NamedTuple, Optional
 
 from edge.report.figures import Accuracy, JournalFigures, Latency
-from edge.report.words import NOT_KNOWN, count, device, interval, listed, models, ms, number, of, percent, span, utc
+from edge.report.words import (
+    NOT_KNOWN,
+    count,
+    device,
+    interval,
+    listed,
+    models,
+    ms,
+    number,
+    of,
+    percent,
+    short,
+    span,
+    utc,
+)
 
 # Everything else that is in a journal's events went wrong.
 _ORDINARY = ("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted")
 _GOOD_ENDS = (" found", " over")
 """As in "camera found" and "under-voltage over"."""
 _KINDS = 6
+_NAME = 60
 
 
 class Tile(NamedTuple):
@@ -59,7 +74,7 @@ def sentences(journal: JournalFigures) -> list[str]:
 def what_went_wrong(journal: JournalFigures) -> str:
     """Events that are no ordinary ones, ends without a word, and what the journal could not take, in one sentence."""
     kinds = Counter(event.kind for event in journal.events if is_trouble(event.kind))
-    parts = [f"{kind} ({_times(times)})" for kind, times in kinds.most_common(_KINDS)]
+    parts = [f"{short(kind, _NAME)} ({_times(times)})" for kind, times in kinds.most_common(_KINDS)]
     if len(kinds) > _KINDS:
         parts.append(f"{count(len(kinds) - _KINDS, 'other kind')} of events")
     # The newest may be running still.
@@ -100,13 +115,16 @@ def temperature(journal: JournalFigures) -> Optional[tuple[float, float, float]]
 
 def drops_in_words(drops: dict[str, int]) -> str:
     """Reasons with their numbers, the most frequent first."""
-    return ", ".join(f"{reason} {number(each)}" for reason, each in sorted(drops.items(), key=lambda row: -row[1]))
+    return ", ".join(
+        f"{short(reason, _NAME)} {number(each)}" for reason, each in sorted(drops.items(), key=lambda row: -row[1])
+    )
 
 
 def title(accuracy: Accuracy, journal: JournalFigures) -> str:
     """Where the truth of an accuracy is from, with the model where there were several."""
     several = len({each.model for each in journal.accuracy}) > 1
-    return f"{accuracy.source}, {accuracy.model}" if several else accuracy.source
+    source = short(accuracy.source, _NAME)
+    return f"{source}, {short(accuracy.model, _NAME)}" if several else source
 
 
 def _ran(journal: JournalFigures) -> str:
@@ -125,7 +143,7 @@ def _of_most(journal: JournalFigures, stage: str) -> tuple[str, Optional[Latency
     """The durations of a stage in the steady state, or, without it, in the one with most samples, and its name."""
     states = {state: stages[stage] for state, stages in journal.latency.items() if stage in stages}
     if "steady" in states:
-        return (", while nothing held the board back" if len(states) > 1 else ""), states["steady"]
+        return (", while nothing held the board back" if "throttled" in states else ""), states["steady"]
     if not states:
         return "", None
     state = max(states, key=lambda name: states[name].samples)
@@ -176,7 +194,7 @@ def _held_by(journal: JournalFigures) -> list[str]:
 def _hot(journal: JournalFigures) -> list[str]:
     """One sentence of how hot and how often held back it was, or none."""
     heat, held = temperature(journal), throttled_share(journal)
-    parts = [] if heat is None else [f"was {heat[1]:.0f} °C hot in the mean and {heat[2]:.0f} °C at most"]
+    parts = [] if heat is None else [f"was at {heat[1]:.0f} °C in the mean, {heat[2]:.0f} °C at most"]
     if held is not None:
         causes = f" ({', '.join(_held_by(journal))})" if held else ""
         parts.append(f"was held back during {percent(held)} of the frames{causes}" if held else "was never held back")
@@ -188,14 +206,15 @@ def _accuracy(accuracy: Optional[Accuracy]) -> Tile:
         return Tile("Right", NOT_KNOWN, "no truth to hold the answers against")
     share = accuracy.top1
     about = f"of {count(share.counted, 'frame')}; 95 % interval {interval(share)}"
-    return Tile(f"Right ({accuracy.source})", percent(share.value), about)
+    return Tile(f"Right ({short(accuracy.source, _NAME)})", percent(share.value), about)
 
 
 def _accuracy_in_words(accuracy: Accuracy) -> str:
     share = accuracy.top1
     return (
-        f"{accuracy.model} was right in {percent(share.value)} of the frames (95 % interval {interval(share)}; "
-        f"{count(share.counted, 'frame')} looked at; truth: {accuracy.source})."
+        f"{short(accuracy.model, _NAME)} was right in {percent(share.value)} of the frames "
+        f"(95 % interval {interval(share)}; "
+        f"{count(share.counted, 'frame')} looked at; truth: {short(accuracy.source, _NAME)})."
     )
 
 

@@ -123,11 +123,14 @@ def listed(parts: list[str]) -> str:
 
 def device(journal: JournalFigures) -> str:
     """The board, or the processor where there is no name of a board."""
-    names = [str(run.board.get("model") or run.board.get("cpu") or "") for run in journal.runs]
+    names = [short(str(run.board.get("model") or run.board.get("cpu") or ""), 60) for run in journal.runs]
     return listed(list(dict.fromkeys(name for name in names if name))) or NOT_KNOWN
 
 
 def models(journal: JournalFigures) -> str:
     """All models that ran, each with what it ran on."""
-    names = (f"{run.model} on {run.runtime} ({run.backend}, {count(run.threads, 'thread')})" for run in journal.runs)
+    names = (
+        f"{short(run.model, 60)} on {short(run.runtime, 60)} ({short(run.backend, 60)}, {count(run.threads, 'thread')})"
+        for run in journal.runs
+    )
     return listed(list(dict.fromkeys(names))) or NOT_KNOWN
