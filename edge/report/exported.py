@@ -95,7 +95,7 @@ def _windows(reader: Reader) -> Iterator[Columns]:
             *(_samples(histograms, state) for state in STATES),
             *_latencies(histograms),
             window.throttled,
-            None if window.throttled is None else ", ".join(throttled_now(window.throttled)),
+            None if window.throttled is None else ", ".join(throttled_now(window.throttled)) or "nothing",
             *window.temperature_c,
             *window.clock_mhz,
             window.governor,
