@@ -143,6 +143,7 @@ def test_ctrl_c_in_a_terminal_is_a_good_end(running: Path, tmp_path: Path, ctrl_
         while output.count(b"What is it?") < 2:
             output += screen.read(4096)
         # One that comes between the question and the wait for its answer is seen by Python only after the answer.
+        time.sleep(0.1)
         until_s = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < until_s:
             process.send_signal(signal.SIGINT)
