@@ -26,7 +26,7 @@ CLOSE_S = 0.5
 _WAITING_BLOCKS = 2  # so many may wait for a medium that is stuck; their pictures are small by then
 
 
-class Journal(Protocol):
+class NotePicture(Protocol):
     """What takes note of a picture; see `edge.journal`. Called on the sampler's thread."""
 
     def __call__(self, record: Record, stratum: str, stands_for: float, file: str, /) -> object:
@@ -47,7 +47,7 @@ class Sampler:
         folder: Path,
         settings: ReviewSettings,
         privacy: PrivacySettings,
-        picture: Journal,
+        picture: NotePicture,
         *,
         on_delete: Callable[[str], object] = lambda _file: None,
         on_trouble: Callable[[str], object] = lambda _sentence: None,
