@@ -64,14 +64,28 @@ def test_kept_frames_come_in_columns(field: Path) -> None:
         assert {"robin", None} <= set(truth)
 
 
-def test_frames_of_a_run_and_of_a_time(field: Path) -> None:
+def test_frames_of_a_run_and_around_some_spans_of_time(field: Path) -> None:
+    spans_ns = BOOTED_NS + NS * np.array([[60, 120], [185, 190]])
     with Reader(field) as reader:
-        began_ns = BOOTED_NS + 60 * NS
-        ((monotonic_ns,),) = reader.frames(("monotonic_ns",), between_ns=(began_ns, began_ns + 60 * NS))
-        assert len(monotonic_ns) == 120
+        ((monotonic_ns,),) = reader.frames(("monotonic_ns",), around_ns=spans_ns)
+        ((all_ns,),) = reader.frames(("monotonic_ns",), run_id=1)
         ((run_id,),) = reader.frames(("run_id",), run_id=2)
         assert set(run_id) == {2}
-        assert not list(reader.frames(("run_id",), between_ns=(began_ns, began_ns + 60 * NS), run_id=2))
+        assert not list(reader.frames(("run_id",), around_ns=spans_ns, run_id=2))
+        assert not list(reader.frames(("run_id",), around_ns=spans_ns[:0]))
+    wanted = {each for each in all_ns if any(first <= each <= last for first, last in spans_ns)}
+    assert wanted <= set(monotonic_ns)
+    assert len(monotonic_ns) < len(wanted) * 1.2
+
+
+def test_very_many_spans_of_time_find_what_is_in_them(field: Path) -> None:
+    begins_ns = BOOTED_NS + 50_000 * NS + 3 * NS * np.arange(6_000)
+    spans_ns = np.stack((begins_ns, begins_ns + NS), axis=1)
+    spans_ns[0] = BOOTED_NS, BOOTED_NS + 30 * NS
+    with Reader(field) as reader:
+        ((monotonic_ns,),) = reader.frames(("monotonic_ns",), around_ns=spans_ns, run_id=1)
+        ((all_ns,),) = reader.frames(("monotonic_ns",), run_id=1)
+    assert {each for each in all_ns if each <= BOOTED_NS + 30 * NS} <= set(monotonic_ns)
 
 
 def test_labels_events_and_pictures(field: Path) -> None:
@@ -85,6 +99,12 @@ def test_a_clock_turns_monotonic_times_into_utc() -> None:
     clock = Clock([100, 200], [1_000, 5_000])
     assert clock.utc_ns(np.array([50, 100, 199, 200, 300])).tolist() == [1_050, 1_100, 1_199, 5_200, 5_300]
     assert clock.utc_s(200) == 5_200 / 1e9
+
+
+def test_a_clock_turns_spans_of_utc_into_monotonic_ones() -> None:
+    clock = Clock([100, 200], [1_000, 5_000])  # it slept from 1,200 to 5,200
+    told = clock.monotonic_ns(np.array([[1_050, 1_120], [1_150, 5_230], [2_000, 3_000], [9_000, 9_001]]))
+    assert told.tolist() == [[50, 120], [150, 199], [200, 230], [4_000, 4_001]]
 
 
 def test_each_run_goes_by_its_own_clock(field: Path) -> None:

@@ -39,6 +39,13 @@ def test_of_spans_that_overlap_the_one_said_last_holds(told) -> None:
         assert (place < 0) == (holds is None)
 
 
+@given(st.lists(spans, max_size=6))
+def test_the_labelled_spans_are_the_moments_that_have_a_label(told) -> None:
+    resolved = Truths(span(number, *each) for number, each in enumerate(told))
+    held = {moment for first, last in resolved.labelled_ns().tolist() for moment in range(first, last)}
+    assert held == {moment for moment, place in zip(MOMENTS.tolist(), resolved.of_spans(MOMENTS)) if place >= 0}
+
+
 @given(st.lists(spans, max_size=4), st.integers(-1, 11), st.integers(0, 5))
 def test_a_span_touches_what_it_shares_a_moment_with(told, from_ns, long_ns) -> None:
     labels = [span(number, *each) for number, each in enumerate(told)]
@@ -71,4 +78,4 @@ def test_without_labels_all_is_as_it_was_known() -> None:
     nothing = Truths([])
     assert nothing.now([1, 1], [0, 1], np.array([3, 4]), ["cat", None]) == ["cat", None]
     assert not nothing.touch(np.array([0]), np.array([10])).any()
-    assert nothing.covered_ns() is None
+    assert nothing.labelled_ns().shape == (0, 2)

@@ -21,6 +21,8 @@ from edge.report.rows import Answer, Clock, Event, Label, Model, Picture, Run, W
 ROWS_AT_ONCE = 50_000
 """So many frames are in memory at a time."""
 _WINDOWS_AT_ONCE = 1_000
+_STEP_NS = 1_000_000_000
+_MOST_STEPS = 2_000
 _WINDOW = (
     "id, run_id, began_ns, ended_ns, frames, unrecorded, drops, answers, throttled, temperature_min_c, "
     "temperature_mean_c, temperature_max_c, clock_min_mhz, clock_mean_mhz, clock_max_mhz, governor, "
@@ -111,26 +113,23 @@ class Reader:
             return {}
 
     def frames(
-        self, columns: Sequence[str], between_ns: Optional[tuple[int, int]] = None, run_id: Optional[int] = None
+        self, columns: Sequence[str], around_ns: Optional[NDArray[np.int64]] = None, run_id: Optional[int] = None
     ) -> Iterator[tuple[Any, ...]]:
         """The kept frames in the order in which they were written, `ROWS_AT_ONCE` at a time.
 
         Args:
             columns: of the table `frames`.
-            between_ns: only those with monotonic times from the first to the second, both included.
+            around_ns: spans of monotonic time, shape (spans, 2): only the frames in one of them, and some near them.
             run_id: only those of a run.
 
         Yields:
             The columns of some frames, each a tuple of values.
         """
-        wanted: list[tuple[str, tuple[int, ...]]] = []
-        if between_ns is not None:
-            wanted.append(("monotonic_ns BETWEEN ? AND ?", between_ns))
-        if run_id is not None:
-            wanted.append(("run_id = ?", (run_id,)))
-        where = "".join(f" {word} {condition}" for word, (condition, _) in zip(("WHERE", "AND"), wanted))
-        values = [value for _, given in wanted for value in given]
-        for rows in self._chunks(f"SELECT {', '.join(columns)} FROM frames{where} ORDER BY id", values=values):
+        wanted = [] if run_id is None else [f"run_id = {run_id:d}"]
+        if around_ns is not None:
+            wanted.append(_around(around_ns))
+        where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
+        for rows in self._chunks(f"SELECT {', '.join(columns)} FROM frames{where} ORDER BY id"):
             yield tuple(zip(*rows))
 
     def kept(self) -> int:
@@ -180,9 +179,9 @@ class Reader:
                 offsets.append(offset_ns)
         return {run_id: Clock(*columns) for run_id, columns in by_run.items()}
 
-    def _chunks(self, sql: str, at_once: int = ROWS_AT_ONCE, values: Sequence[Any] = ()) -> Iterator[list[Any]]:
+    def _chunks(self, sql: str, at_once: int = ROWS_AT_ONCE) -> Iterator[list[Any]]:
         try:
-            cursor = self._connection.execute(sql, values)
+            cursor = self._connection.execute(sql)
             while rows := cursor.fetchmany(at_once):
                 yield rows
         except sqlite3.Error as error:
@@ -212,3 +211,16 @@ class Reader:
 
 def _decoded(text: bytes) -> str:
     return text.decode("utf-8", "replace")
+
+
+def _around(spans_ns: NDArray[np.int64]) -> str:
+    """A condition that holds in all of the spans, and little else: the table has no index by time."""
+    if not len(spans_ns):
+        return "0"
+    long_ns = int((spans_ns[:, 1] - spans_ns[:, 0]).sum())
+    step_ns = max(_STEP_NS, long_ns // _MOST_STEPS)
+    first, last = spans_ns[:, 0] // step_ns, spans_ns[:, 1] // step_ns
+    if int((last - first + 1).sum()) > _MOST_STEPS * 4:  # very many short ones
+        return f"monotonic_ns BETWEEN {spans_ns.min()} AND {spans_ns.max()}"
+    steps = np.unique(np.concatenate([np.arange(begin, end + 1) for begin, end in zip(first, last)]))
+    return f"monotonic_ns / {step_ns} IN ({', '.join(map(str, steps.tolist()))})"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 NO_CLASS = 0xFFFF
 """Fills the places of `top_ids` behind the last prediction."""
 _OTHERS_BYTES = 16
+_NEVER_NS = 1 << 62
 
 Range = tuple[Optional[float], Optional[float], Optional[float]]
 
@@ -61,6 +62,17 @@ class Clock:
         """UTC of moments; those before the first row go by it."""
         places = np.searchsorted(self.since_ns, monotonic_ns, side="right") - 1
         return monotonic_ns + self.utc_minus_monotonic_ns[np.maximum(places, 0)]
+
+    def monotonic_ns(self, utc_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The spans of monotonic time that spans of UTC, shape (spans, 2), are; some may be more than one, or none."""
+        until_ns = np.append(self.since_ns[1:] - 1, _NEVER_NS)
+        since_ns = np.append(-_NEVER_NS, self.since_ns[1:])
+        spans = [
+            np.clip(utc_ns - offset_ns, first_ns, last_ns)
+            for offset_ns, first_ns, last_ns in zip(self.utc_minus_monotonic_ns, since_ns, until_ns)
+        ]
+        found: NDArray[np.int64] = np.concatenate(spans)
+        return found[found[:, 0] < found[:, 1]]
 
     def utc_s(self, monotonic_ns: int) -> float:
         """UTC of one moment, in seconds."""

@@ -125,10 +125,10 @@ class _Part(Reader):
         return (window for window in super().windows() if window.run_id in self.runs)
 
     def frames(
-        self, columns: Sequence[str], between_ns: Optional[tuple[int, int]] = None, run_id: Optional[int] = None
+        self, columns: Sequence[str], around_ns: Optional[NDArray[np.int64]] = None, run_id: Optional[int] = None
     ) -> Iterator[tuple[Any, ...]]:
         for each in self.runs if run_id is None else [run_id]:
-            yield from super().frames(columns, between_ns, each)
+            yield from super().frames(columns, around_ns, each)
 
     def labels(self) -> list[Label]:
         return [label for label in super().labels() if label.run_id is None or label.run_id in self.runs]

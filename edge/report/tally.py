@@ -59,7 +59,7 @@ class Tally:
             return
         windows = {run_id: np.array(sorted(spans), np.int64) for run_id, spans in self._windows.items()}
         used = {run_id: np.zeros(len(spans), bool) for run_id, spans in windows.items()}
-        for columns in self._reader.frames(_COLUMNS, None if self._lone else self._between_ns(windows)):
+        for columns in self._reader.frames(_COLUMNS, None if self._lone else self._around_ns(windows)):
             self._add_frames(columns, windows, used)
         unused = sum(int((~each).sum()) for each in used.values())
         if unused:
@@ -196,15 +196,15 @@ class Tally:
             touched[mine] |= np.searchsorted(named_ns, ended_ns[mine], side="right") > first
         return touched
 
-    def _between_ns(self, windows: Mapping[int, NDArray[np.int64]]) -> Optional[tuple[int, int]]:
-        """The monotonic times between which all frames lie that may count."""
-        moments = [moment for spans in windows.values() for moment in (int(spans.min()), int(spans.max()))]
-        covered = self.truths.covered_ns()
-        if covered:
-            for run_id in self._reader.runs:
-                offsets_ns = self._reader.clock(run_id).utc_minus_monotonic_ns
-                moments += [covered[0] - int(offsets_ns.max()), covered[1] - int(offsets_ns.min())]
-        return (min(moments), max(moments)) if moments else None
+    def _around_ns(self, windows: Mapping[int, NDArray[np.int64]]) -> NDArray[np.int64]:
+        """The spans of monotonic time in which all frames lie that may count."""
+        labelled_ns = self.truths.labelled_ns()
+        spans = [np.zeros((0, 2), np.int64), *windows.values()]
+        for run in self._reader.runs.values():
+            of_run = self._reader.clock(run.id).monotonic_ns(labelled_ns)
+            of_run = np.clip(of_run, run.started_ns, run.ended_ns)
+            spans.append(of_run[of_run[:, 0] < of_run[:, 1]])
+        return np.concatenate(spans)
 
 
 class _Codes:

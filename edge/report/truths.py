@@ -39,9 +39,10 @@ class Truths:
         """The newest label whose span holds each moment, as an index into `said`; -1 where there is none."""
         return self._newest[np.searchsorted(self._ends, utc_ns, side="right")]
 
-    def covered_ns(self) -> Optional[tuple[int, int]]:
-        """From where to where there are labelled spans, in UTC; None where there is none."""
-        return (int(self._ends[0]), int(self._ends[-1])) if len(self._ends) else None
+    def labelled_ns(self) -> NDArray[np.int64]:
+        """The spans of UTC that labels hold, in order; shape (spans, 2), the second not in it any more."""
+        holds = np.flatnonzero(self._newest[1:] >= 0)  # after the last end none does
+        return np.stack((self._ends[holds], self._ends[np.minimum(holds + 1, len(self._ends) - 1)]), axis=1)
 
     def touch(self, from_utc_ns: NDArray[np.int64], to_utc_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Whether a labelled span holds a moment of each span from the first to the second, both included."""
