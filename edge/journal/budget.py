@@ -19,13 +19,15 @@ _MOST_STEPS = 3
 _AIM = 0.9
 _SPARE = 1.6
 """Twice the rows cost up to twice the bytes: only well below the pace is there room for them."""
+_LEAST_PER_S = 1 / 60
+"""Rows that are kept in any case: fewer would spare hardly anything, as a minute's window is written anyway."""
 
 
 class Budget:
     """Decides which frames get a row: one of every `keep_every`, chosen at random among them.
 
     A bucket that gains `bytes_per_day` evenly through the day and loses what was written. Below half and losing, fewer
-    rows are kept; above half and hardly losing, more.
+    rows are kept; above half and hardly losing, more. One row a minute is kept in any case.
     """
 
     def __init__(self, bytes_per_day: int, now_ns: int, seed: Optional[int] = None) -> None:
@@ -35,7 +37,7 @@ class Budget:
         self._holds = self._pace * _HOLDS_S
         self._left = self._holds
         self._looked_ns = now_ns
-        self._written = 0
+        self._written = self._frames = 0
         self._random = random.Random(seed)
         self._place, self._chosen, self._block = 0, 0, 1
 
@@ -45,6 +47,7 @@ class Budget:
             self._place, self._block = 0, self.keep_every
             self._chosen = self._random.randrange(self._block)
         self._place += 1
+        self._frames += 1
         return self._place - 1 == self._chosen
 
     @property
@@ -64,11 +67,20 @@ class Budget:
             return
         self._left = max(-self._holds, min(self._holds, self._left + (1 - rate) * self._pace * seconds))
         half_full = self._left > self._holds / 2
+        every = self.keep_every
         if not half_full and rate > _AIM:
-            self.keep_every = min(_MOST_EVERY, self.keep_every << min(_MOST_STEPS, max(1, round(math.log2(rate)))))
+            every <<= min(_MOST_STEPS, max(1, round(math.log2(rate))))
         elif half_full and rate * _SPARE < 1:
-            self.keep_every = max(1, self.keep_every >> 1)
-        self._looked_ns, self._written = now_ns, 0
+            every >>= 1
+        self._keep_one_of(max(1, min(every, _MOST_EVERY, int(self._frames / seconds / _LEAST_PER_S))))
+        self._looked_ns, self._written, self._frames = now_ns, 0, 0
+
+    def _keep_one_of(self, every: int) -> None:
+        if every < self.keep_every:
+            # The block ends early: its row stands for too many, or there is none for some. At any place in the block
+            # both weigh the same, so that on average the rows stand for the frames that there were.
+            self._place = self._block
+        self.keep_every = every
 
 
 class Written:

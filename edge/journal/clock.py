@@ -77,3 +77,34 @@ def correct(connection: sqlite3.Connection, run_id: int, changed: Change, now: C
         connection.execute(
             "INSERT OR REPLACE INTO clocks VALUES (?, ?, ?)", (run_id, now.monotonic_ns, now.utc_minus_monotonic_ns)
         )
+
+
+def catch_up(connection: sqlite3.Connection, boot: Optional[str], now: Clocks) -> int:
+    """Set earlier runs of this boot right, after which UTC was set while nothing ran; gives by how much in ns.
+
+    A suspension since then looks like a step: so much as the machine was suspended since its start is taken for one.
+    Within the caller's transaction.
+
+    Args:
+        connection: to the journal.
+        boot: of the run that begins.
+        now: when it begins.
+    """
+    row = connection.execute(
+        "SELECT utc_minus_monotonic_ns FROM clocks JOIN runs ON runs.id = run_id WHERE boot_id = ? "
+        "ORDER BY since_ns DESC LIMIT 1",
+        (boot,),
+    ).fetchone()
+    if row is None:
+        return 0
+    moved_ns = now.utc_minus_monotonic_ns - int(row[0])
+    suspended_ns = max(0, min(moved_ns, now.boot_ns - now.monotonic_ns))
+    stepped_ns = moved_ns - suspended_ns
+    if abs(stepped_ns) <= STEP_NS:
+        return 0
+    connection.execute(
+        "UPDATE clocks SET utc_minus_monotonic_ns = utc_minus_monotonic_ns + ? "
+        "WHERE run_id IN (SELECT id FROM runs WHERE boot_id = ?)",
+        (stepped_ns, boot),
+    )
+    return stepped_ns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional, Union
 
@@ -10,19 +10,22 @@ import msgspec
 
 from edge.device import Live, throttled_now
 from edge.journal.budget import Budget
-from edge.journal.packing import STEADY, THROTTLED, WARM_UP, pack_others, pack_score
+from edge.journal.packing import NOW_BITS, STEADY, THROTTLED, WARM_UP, as_json, as_text, pack_others, pack_score
 from edge.journal.windows import Counted, Minute, Truths
 from edge.records import Ran, Record
 
 WARM_UP_NS = 500_000_000
 """At least one inference and half a second, as in TensorFlow Lite's benchmark_model."""
-_NOW_BITS = 0xF
 _SINCE_BOOT_SHIFT = 16
 _CALM_NS = 60_000_000_000
 """So long must a cause of throttling be gone before its end is an event."""
-_MOST_FRAMES = 20_000
+_STALE_NS = 15_000_000_000
+"""A reading that is older tells nothing of a frame: whoever reads the board hangs."""
+MOST_FRAMES = 20_000
 _MOST_OTHERS = 5_000
 """Rows that wait in memory while the journal cannot be written: hours of minutes, and some megabytes."""
+
+_log = logging.getLogger(__name__)
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -81,6 +84,10 @@ class Ledger:
         """Names of files."""
         self.rows_lost = 0
         """Frames whose row had to be given up while the journal could not be written."""
+        self.others_lost = 0
+        """Windows, events and pictures of which there is no row for the same reason."""
+        self.unusable = 0
+        """Frames that could not be counted."""
         self.pausing = False
         """While set no frame gets a row: the disk is nearly full."""
         self._run_id = run_id
@@ -92,6 +99,8 @@ class Ledger:
         self._waiting: list[Record] = []
         self._first_ns: Optional[int] = None
         self._reading: Optional[Live] = None
+        self._bits: Optional[int] = None
+        self._said_unusable = False
         self._causes: dict[str, int] = {}
 
     @property
@@ -108,30 +117,30 @@ class Ledger:
         elif isinstance(item, Event):
             self.event(item.monotonic_ns, item.kind, item.detail)
         elif isinstance(item, Forgotten):
-            self.forgotten.append((item.file,))
+            self._hold(self.forgotten, (as_text(item.file),))
         else:
             self._keep(item)
 
     def event(self, monotonic_ns: int, kind: str, detail: Mapping[str, Any]) -> None:
         """Add an event."""
-        if len(self.events) < _MOST_OTHERS:
-            self.events.append((self._run_id, monotonic_ns, kind, _json(detail)))
+        self._hold(self.events, (self._run_id, monotonic_ns, as_text(kind), as_json(detail)))
 
     def unrecorded(self, frames: int) -> None:
         """Count frames that never came here."""
         self._minute.unrecorded += frames
 
     def settle(self) -> None:
-        """Let no frame wait any longer for a reading; there may be none to come."""
-        bits = self._reading.throttled if self._reading else None
+        """Let no frame wait any longer for a reading: they are judged by the last one, where it is not too old."""
+        newest_ns = self._waiting[-1].monotonic_ns if self._waiting else 0
+        fresh = self._reading is not None and newest_ns - self._reading.monotonic_ns <= _STALE_NS
+        bits = self._reading.throttled if fresh and self._reading else None
         self._count(bits, bits)
 
     def finish(self, now_ns: int) -> None:
         """End: the minute under way becomes a row as well."""
         self.settle()
         self._turn(now_ns)
-        if self._minute.frames or self._minute.unrecorded:
-            self._add_window(over=False)
+        self._add_window(self._minute, over=False)
 
     def written(self) -> None:
         """Forget the rows, which are in the file now."""
@@ -144,67 +153,89 @@ class Ledger:
         for rows in (self.frames, self.windows, self.events, self.pictures):
             rows[:] = [(run_id, *row[1:]) for row in rows]
 
+    def _hold(self, rows: list[Any], row: tuple[Any, ...]) -> None:
+        if len(rows) < _MOST_OTHERS:
+            rows.append(row)
+        else:
+            self.others_lost += 1
+
     def _read(self, live: Live) -> None:
-        before = self._reading.throttled if self._reading else live.throttled
-        seen = _seen(before, live.throttled)
+        seen = _seen(self._bits, live)
         self._count(seen, live.throttled)
         self._turn(live.monotonic_ns)
         self._minute.see(live, seen)
         self._reading = live
         if seen is not None:
+            self._bits = live.throttled
             self._tell_causes(live.monotonic_ns, seen, live)
 
     def _count(self, seen: Optional[int], bits: Optional[int]) -> None:
-        throttled = seen is not None and bool(seen & _NOW_BITS)
+        throttled = seen is not None and bool(seen & NOW_BITS)
         stored = None if seen is None else seen | (bits or 0)
-        for record in self._waiting:
-            self._turn(record.monotonic_ns)
-            if self._first_ns is None:
-                self._first_ns = record.monotonic_ns
-            warm_up = record.monotonic_ns - self._first_ns < WARM_UP_NS
-            state = WARM_UP if warm_up else THROTTLED if throttled else STEADY
-            answer = self._truths.answer(record.truth, [each.class_id for each in record.predictions])
-            counted = Counted(record.monotonic_ns, record.timings, answer, record.dropped)
-            self._minute.add(counted, state, self._drop_reason)
-            if self._budget.keeps() and not self.pausing:
-                self.frames.append(self._frame(record, state, stored))
-        self._waiting.clear()
-        if len(self.frames) > _MOST_FRAMES:
-            self.rows_lost += len(self.frames) - _MOST_FRAMES
-            del self.frames[:-_MOST_FRAMES]
+        waiting, self._waiting = self._waiting, []
+        for record in waiting:
+            self._count_one(record, throttled, stored)
+        if len(self.frames) > MOST_FRAMES:
+            self.rows_lost += len(self.frames) - MOST_FRAMES
+            del self.frames[:-MOST_FRAMES]
 
-    def _frame(self, record: Record, state: int, throttled: Optional[int]) -> tuple[object, ...]:
+    def _count_one(self, record: Record, throttled: bool, stored: Optional[int]) -> None:
+        self._turn(record.monotonic_ns)
+        if self._first_ns is None:
+            self._first_ns = record.monotonic_ns
+        warm_up = record.monotonic_ns - self._first_ns < WARM_UP_NS
+        state = WARM_UP if warm_up else THROTTLED if throttled else STEADY
+        try:
+            row = self._frame(record, state, stored)
+        except Exception:  # one frame that makes no sense must not cost the others
+            self.unusable += 1
+            self.unrecorded(1)
+            if not self._said_unusable:
+                _log.exception("The journal cannot count a frame; further ones are not told.")
+            self._said_unusable = True
+            return
+        if self._budget.keeps() and not self.pausing:
+            self.frames.append((*row, self._budget.stands_for))
+
+    def _frame(self, record: Record, state: int, stored: Optional[int]) -> tuple[object, ...]:
+        """Count a frame, and give all of its row but the last."""
         times, best = record.timings, record.predictions[0]
-        return (
+        truth = None if record.truth is None else as_text(record.truth)
+        answer = self._truths.answer(truth, [each.class_id for each in record.predictions])
+        row = (
             *(self._run_id, record.sequence, record.monotonic_ns),
             *(times.wait_ns, times.preprocess_ns, times.invoke_ns, times.postprocess_ns),
             *(best.class_id, pack_score(best.score), pack_others(record.predictions)),
-            *(record.truth, record.dropped, throttled, state, self._budget.stands_for),
+            *(truth, record.dropped, stored, state),
         )
+        self._minute.add(Counted(record.monotonic_ns, times, answer, record.dropped), state, self._drop_reason)
+        return row
 
     def _keep(self, picture: Picture) -> None:
         record, best = picture.record, picture.record.predictions[0]
-        if len(self.pictures) < _MOST_OTHERS:
-            self.pictures.append(
-                (
-                    *(self._run_id, record.sequence, record.monotonic_ns, picture.stratum, picture.stands_for),
-                    *(picture.file, best.class_id, pack_score(best.score), pack_others(record.predictions)),
-                    record.truth,
-                )
-            )
+        row = (
+            *(self._run_id, record.sequence, record.monotonic_ns, picture.stratum, picture.stands_for),
+            *(as_text(picture.file), best.class_id, pack_score(best.score), pack_others(record.predictions)),
+            None if record.truth is None else as_text(record.truth),
+        )
+        self._hold(self.pictures, row)
 
     def _turn(self, now_ns: int) -> None:
-        """Begin the minute that a moment belongs to; a minute without frames and readings leaves no row."""
-        if now_ns < self._minute.ends_ns:
+        """Begin the minute that a moment belongs to."""
+        past = self._minute
+        if now_ns < past.ends_ns:
             return
-        self._add_window(over=True)
-        skipped = (now_ns - self._minute.ends_ns) // self._window_ns
-        began_ns = self._minute.ends_ns + skipped * self._window_ns
+        began_ns = past.ends_ns + (now_ns - past.ends_ns) // self._window_ns * self._window_ns
         self._minute = Minute(began_ns, began_ns + self._window_ns)
+        self._add_window(past, over=True)
 
-    def _add_window(self, over: bool) -> None:
-        if len(self.windows) < _MOST_OTHERS:
-            self.windows.append(self._minute.row(self._run_id, over))
+    def _add_window(self, minute: Minute, over: bool) -> None:
+        """A minute without frames and readings leaves no row."""
+        if not minute.holds:
+            return
+        if len(self.windows) >= _MOST_OTHERS:
+            self.unrecorded(minute.frames + minute.unrecorded)
+        self._hold(self.windows, minute.row(self._run_id, over))
 
     def _tell_causes(self, now_ns: int, seen: int, live: Live) -> None:
         for cause in throttled_now(seen):
@@ -218,16 +249,19 @@ class Ledger:
                 self.event(last_ns, f"{cause} over", {})
 
 
-def _seen(before: Optional[int], now: Optional[int]) -> Optional[int]:
+def _seen(before: Optional[int], live: Live) -> Optional[int]:
     """What held the board back between two readings, as bits 0 to 3.
 
-    Also what came and went between them: its bit since boot is set in the second and not in the first.
+    Also what came and went between them. Where the upper bits tell of the time since the start of the machine, its bit
+    is set in the second reading and not in the first; where they tell of the last seconds, it is set.
+
+    Args:
+        before: the bits of the last reading that told any.
+        live: the reading now.
     """
+    now = live.throttled
     if now is None:
         return None
     before = now if before is None else before
-    return (before | now | (now & ~before) >> _SINCE_BOOT_SHIFT) & _NOW_BITS
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    lately = now if live.throttled_lately else now & ~before
+    return (before | now | lately >> _SINCE_BOOT_SHIFT) & NOW_BITS

@@ -1,9 +1,14 @@
-"""What the journal keeps as bytes: predictions behind the first, and a window's histograms."""
+"""What the journal keeps as bytes or JSON: predictions behind the first, a window's histograms, an event's detail."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 import struct
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Union
 
 import msgspec
 
@@ -14,16 +19,21 @@ STATES = ("steady", "warm-up", "throttled")
 """Of a frame, by the number that `frames.state` holds: samples of different states are not mixed."""
 STEADY, WARM_UP, THROTTLED = range(3)
 SCORE_UNITS = 10_000
+NOW_BITS = 0xF
+"""Of the throttling bits, those that tell of the moment."""
 _PAIR = struct.Struct("<HH")
 _CLASSES = 0xFFFF
+_DEEPEST = 8
+_MOST_BITS = 1024
+"""Of an integer: Python refuses to write out very long ones."""
 
 Histograms = dict[str, dict[str, Histogram]]
 """State -> stage (of `edge.stats.STAGES`) -> durations in nanoseconds."""
 
 
 def pack_score(score: float) -> int:
-    """A score in [0, 1] in units of 1/10000."""
-    return min(SCORE_UNITS, max(0, round(score * SCORE_UNITS)))
+    """A score in [0, 1] in units of 1/10000; 0 of what is no number."""
+    return round(min(1.0, score) * SCORE_UNITS) if score > 0 else 0
 
 
 def pack_others(predictions: Sequence[Prediction]) -> bytes:
@@ -61,3 +71,36 @@ def unpack_histograms(packed: bytes) -> Histograms:
         state: {stage: Histogram.decode(encoded) for stage, encoded in stages.items()}
         for state, stages in states.items()
     }
+
+
+def as_text(text: str) -> str:
+    r"""Text that can be stored: a file's name that is no UTF-8 has its odd bytes as \udcXX."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def as_json(value: object) -> str:
+    """JSON of anything: a number that is none as null, bytes as a file's name, what JSON does not know as its text."""
+    return json.dumps(_plain(value, _DEEPEST), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _plain(value: Any, deep: int) -> Any:
+    if isinstance(value, (str, bytes)):
+        return as_text(os.fsdecode(value))
+    if value is None or isinstance(value, (bool, int, float)):
+        return _number(value)
+    if not deep:
+        return "…"
+    if isinstance(value, Mapping):
+        return {str(_plain(name, 1)): _plain(each, deep - 1) for name, each in value.items()}
+    if isinstance(value, (list, tuple, AbstractSet)):
+        return [_plain(each, deep - 1) for each in value]
+    # A scalar or an array of NumPy, or anything.
+    return _plain(value.tolist(), deep - 1) if hasattr(value, "tolist") else as_text(str(value))
+
+
+def _number(value: Union[bool, int, float, None]) -> Union[bool, int, float, str, None]:
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, bool) or value.bit_length() <= _MOST_BITS:
+        return value
+    return hex(value)

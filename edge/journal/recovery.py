@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from typing import Optional
+import struct
+from typing import Any, Optional
 
 from edge.journal import store
-from edge.journal.packing import unpack_others
-from edge.journal.windows import COLUMNS, Answer, Counted, Minute, Truths
+from edge.journal.packing import NOW_BITS, unpack_others
+from edge.journal.windows import COLUMNS, Counted, Minute, Truths
 from edge.records import Timings
 
 BECAUSE = "power or process lost"
+_log = logging.getLogger(__name__)
 
 
 def recover(connection: sqlite3.Connection, own_run: str) -> None:
     """Look through the file, and give each run that was cut off an end and the minute that was under way.
 
-    That minute's frames come from their rows, each with those that it stands for; its histograms hold the rows alone.
+    That minute's frames come from their rows, each with those that it stands for, and so do their drops; its histograms
+    hold the rows alone.
 
     Args:
         connection: to the journal.
@@ -27,8 +31,8 @@ def recover(connection: sqlite3.Connection, own_run: str) -> None:
         sqlite3.DatabaseError: the file is damaged.
     """
     cut_off = connection.execute(
-        "SELECT runs.id, started_ns, labels FROM runs JOIN models ON models.id = model_id "
-        "WHERE ended_ns IS NULL AND run <> ?",
+        "SELECT runs.id, started_ns, labels, configuration FROM runs JOIN models ON models.id = model_id "
+        "WHERE ended_ns IS NULL AND run <> ? ORDER BY runs.id",
         (own_run,),
     ).fetchall()
     if not cut_off:
@@ -36,42 +40,65 @@ def recover(connection: sqlite3.Connection, own_run: str) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(" ".join(found.split()))
-    for run_id, started_ns, labels in cut_off:
+    for run_id, started_ns, labels, configuration in cut_off:
         with store.transaction(connection):
-            _recover_run(connection, run_id, started_ns, json.loads(labels))
+            _recover_run(connection, run_id, started_ns, Truths(_read(labels, [])), _drop_reason(configuration))
 
 
-def _recover_run(connection: sqlite3.Connection, run_id: int, started_ns: int, labels: list[str]) -> None:
-    counted_ns = _last(connection, "windows", "ended_ns", run_id) or started_ns
-    minute = _minute_of_rows(connection, run_id, counted_ns, Truths(labels))
-    if minute is not None:
-        connection.execute(store.insert("windows", COLUMNS), minute.row(run_id, over=False))
-    seen = (_last(connection, table, "monotonic_ns", run_id) for table in ("frames", "events"))
-    store.end(connection, run_id, max(counted_ns, *(last or 0 for last in seen)), BECAUSE)
+def _recover_run(connection: sqlite3.Connection, run_id: int, started_ns: int, truths: Truths, reason: str) -> None:
+    ended_ns, row = started_ns, None
+    try:
+        counted_ns = _last(connection, "windows", "ended_ns", run_id) or started_ns
+        seen = (_last(connection, table, "monotonic_ns", run_id) for table in ("frames", "events"))
+        ended_ns = max(counted_ns, *(last or 0 for last in seen))
+        minute = _minute_of_rows(connection, run_id, counted_ns, truths, reason)
+        row = None if minute is None else minute.row(run_id, over=False)
+    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error):
+        # SQLite does not notice damage within a value. It must not keep the next run from being recorded.
+        _log.warning("The journal's run %d was cut off, and its last minute cannot be read.", run_id)
+    if row is not None:
+        connection.execute(store.insert("windows", COLUMNS), row)
+    store.end(connection, run_id, ended_ns, BECAUSE)
 
 
 def _last(connection: sqlite3.Connection, table: str, column: str, run_id: int) -> Optional[int]:
-    # The newest rows have the highest ids: no index over the times is needed.
-    row = connection.execute(
-        f"SELECT {column} FROM {table} WHERE run_id = ? ORDER BY id DESC LIMIT 1", (run_id,)
-    ).fetchone()
-    return None if row is None else int(row[0])
+    # The newest rows have the highest ids: no index is needed.
+    for run, value in connection.execute(f"SELECT run_id, {column} FROM {table} ORDER BY id DESC"):
+        if run <= run_id:
+            return int(value) if run == run_id else None
+    return None
 
 
-def _minute_of_rows(connection: sqlite3.Connection, run_id: int, since_ns: int, truths: Truths) -> Optional[Minute]:
+def _minute_of_rows(
+    connection: sqlite3.Connection, run_id: int, since_ns: int, truths: Truths, reason: str
+) -> Optional[Minute]:
     rows = connection.execute(
-        "SELECT monotonic_ns, wait_ns, preprocess_ns, invoke_ns, postprocess_ns, class_id, others, truth, dropped, "
-        "state, stands_for FROM frames WHERE run_id = ? ORDER BY id DESC",
-        (run_id,),
+        "SELECT run_id, monotonic_ns, wait_ns, preprocess_ns, invoke_ns, postprocess_ns, class_id, others, truth, "
+        "dropped, throttled, state, stands_for FROM frames ORDER BY id DESC"
     )
     minute: Optional[Minute] = None
-    for monotonic_ns, wait, preprocess, invoke, postprocess, class_id, others, truth, dropped, state, frames in rows:
-        if monotonic_ns < since_ns:
+    for run, monotonic_ns, wait, preprocess, invoke, postprocess, class_id, others, truth, *rest in rows:
+        if run > run_id:
+            continue
+        if run < run_id or monotonic_ns < since_ns:
             break
+        dropped, throttled, state, frames = rest
         if minute is None:
             minute = Minute(since_ns, monotonic_ns)
-        class_ids = [class_id, *(other for other, _ in unpack_others(others))]
+        answer = truths.answer(truth, [class_id, *(other for other, _ in unpack_others(others))])
         timings = Timings(wait, preprocess, invoke, postprocess)
-        answer: Answer = truths.answer(truth, class_ids)
-        minute.add(Counted(monotonic_ns, timings, answer, dropped, frames), state, "busy")
+        minute.add(Counted(monotonic_ns, timings, answer, dropped * frames, frames), state, reason)
+        minute.throttle(None if throttled is None else throttled & NOW_BITS)
     return minute
+
+
+def _drop_reason(configuration: str) -> str:
+    settings = _read(configuration, {})
+    return "paced" if isinstance(settings, dict) and settings.get("fps") else "busy"
+
+
+def _read(text: str, otherwise: Any) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return otherwise

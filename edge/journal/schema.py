@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from edge.errors import JournalError
+from edge.journal.files import APPLICATION_ID, BUSY_S, holds_log, may_be_ours, open_to_read
 
-APPLICATION_ID = 0x45444745
-"""In the file's header: "EDGE"."""
 VERSION = 1
 PAGE_BYTES = 512
 """Small, because every commit writes whole pages and an SD card wears out with what is written."""
 WAL_BYTES = 250_000
 """So much waits in the write-ahead log before it goes into the file itself."""
-BUSY_S = 5.0
 
 TABLES = """
 CREATE TABLE models (
@@ -126,30 +126,39 @@ CREATE VIEW frames_utc AS
 """
 
 MIGRATIONS: dict[int, str] = {}
-"""From a version to the next: the statements that turn the one into the other."""
+"""From a version to the next: the statements that turn the one into the other, each from the start of a line."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open a journal for writing, and make or migrate it where that is needed.
 
-    For one thread at a time; autocommit, so that transactions are begun in so many words.
+    For one thread at a time; autocommit, so that transactions are begun in so many words. A process that is killed
+    loses nothing that was committed, and a power cut damages nothing but may take the last half minute: so long may
+    Linux keep what was written before the card has it. Syncing each commit would write many times as much.
 
     Raises:
-        sqlite3.Error: the file cannot be opened, or is no database (`sqlite3.DatabaseError`).
-        JournalError: it is a database of something else, or of a newer version.
+        sqlite3.Error: the file cannot be opened, or is damaged (exactly `sqlite3.DatabaseError`).
+        JournalError: it is something else, or of a newer version.
     """
+    ours = may_be_ours(path)
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        # Debian builds SQLite so that it overwrites what is deleted, which doubles what a deleted row costs the card.
+        connection.execute("PRAGMA secure_delete = OFF")
         version = check(connection, path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES // PAGE_BYTES}")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
+        (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
+        connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_BYTES // page_bytes}")
+        connection.execute(f"PRAGMA journal_size_limit = {2 * WAL_BYTES}")
         if version != VERSION:
-            _upgrade(connection, version)
-    except BaseException:
+            _upgrade(connection, path)
+    except BaseException as error:
         connection.close()
+        if type(error) is sqlite3.DatabaseError and not ours:
+            raise _no_journal(path) from None
         raise
     return connection
 
@@ -158,16 +167,22 @@ def refuse_others(path: Path) -> None:
     """Say at once when a file is something else; whatever else is wrong with it shows when it is opened.
 
     Raises:
-        JournalError: it is a database of something else, or of a newer version.
+        JournalError: it is something else, or a journal of a newer version.
     """
-    if not path.is_file():
-        return
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path, timeout=BUSY_S)) as connection:
-        check(connection, path)
+    with contextlib.suppress(OSError):
+        ours = may_be_ours(path)
+        if not path.exists():
+            return
+        try:
+            with contextlib.closing(open_to_read(path)) as connection:
+                check(connection, path)
+        except sqlite3.Error as error:
+            if type(error) is sqlite3.DatabaseError and not ours:
+                raise _no_journal(path) from None
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Open a journal to read it, also while a daemon writes it.
+    """Open a journal to read it, also while a daemon writes it, or from a card that cannot be written.
 
     Raises:
         JournalError: there is none, it cannot be read, or it is of another version.
@@ -175,11 +190,13 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise JournalError(f"No journal {path}: expected a file that `edge run --journal` wrote.")
     try:
-        connection = sqlite3.connect(f"file:{_quoted(path)}?mode=ro", uri=True, timeout=BUSY_S, isolation_level=None)
+        connection = open_to_read(path)
     except sqlite3.Error as error:
-        raise JournalError(f"Cannot read the journal {path}: {error}.") from None
+        raise _unreadable(path, error) from None
     try:
         version = check(connection, path)
+        if not version:
+            raise JournalError(f"The journal {path} is empty: nothing was recorded yet.")
         if version != VERSION:
             raise JournalError(
                 f"{path} is a journal of version {version}, expected {VERSION}: run `edge run` on it once."
@@ -187,7 +204,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.Error):
-            raise JournalError(f"Cannot read the journal {path}: {error}.") from None
+            raise _unreadable(path, error) from None
         raise
     return connection
 
@@ -196,31 +213,58 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
     """The version of a journal; 0 of an empty file.
 
     Raises:
-        sqlite3.DatabaseError: it is no database.
+        sqlite3.DatabaseError: it is no database, or damaged.
         JournalError: it is a database of something else, or of a newer version.
     """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION_ID and objects:
+    if application != APPLICATION_ID and (application or version or objects):
         raise JournalError(f"{path} is a database, but no journal of edge: give another file.")
     if version > VERSION:
         raise JournalError(
             f"{path} is a journal of version {version}, newer than this edge-runner knows ({VERSION}): "
             "update edge-runner, or give another file."
         )
+    if version < 0 or bool(version) != bool(objects):
+        raise sqlite3.DatabaseError("its tables do not fit its version")
     return int(version)
 
 
-def _upgrade(connection: sqlite3.Connection, version: int) -> None:
-    steps = [TABLES] if version == 0 else [MIGRATIONS[number] for number in range(version, VERSION)]
-    connection.executescript(
-        f"BEGIN IMMEDIATE;{''.join(steps)};PRAGMA application_id = {APPLICATION_ID};"
-        f"PRAGMA user_version = {VERSION};COMMIT;"
-    )
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = check(connection, path)  # again, as another program may have been faster
+        for number in range(version, VERSION) if version else (0,):
+            for statement in _statements(MIGRATIONS[number] if number else TABLES):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
-def _quoted(path: Path) -> str:
-    from urllib.parse import quote
+def _statements(script: str) -> Iterator[str]:
+    # Not executescript(), which would end the transaction.
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
-    return quote(str(path.absolute()))
+
+def _no_journal(path: Path) -> JournalError:
+    return JournalError(f"{path} is no journal but another file: give a journal, or the name of a new one.")
+
+
+def _unreadable(path: Path, error: sqlite3.Error) -> JournalError:
+    if "unable to open" in str(error) and holds_log(path) and not os.access(path.parent, os.W_OK):
+        return JournalError(
+            f"Cannot read the journal {path}, which was cut off while it was written: copy it, with {path.name}-wal, "
+            "to a folder that can be written."
+        )
+    return JournalError(f"Cannot read the journal {path}: {error}.")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
+from typing import Any, Callable
 
 from edge.device import Live
-from edge.journal import journal_path
+from edge.journal import clock, journal_path
+from edge.journal.clock import Clocks
 from edge.journal.ledger import Event, Forgotten, Picture, RunFacts
 from edge.journal.settings import JournalSettings, JournalStatus
 from edge.journal.writer import Writer
@@ -16,16 +16,22 @@ from edge.records import Record
 class Journal:
     """A sink that records; every method returns at once, another thread writes."""
 
-    def __init__(self, settings: JournalSettings, facts: RunFacts) -> None:
+    def __init__(self, settings: JournalSettings, facts: RunFacts, clocks: Callable[[], Clocks] = clock.read) -> None:
         """Begin a run.
 
         A file that cannot be written (a full disk, a read-only one) does not stop anything: see `status`.
+
+        Args:
+            settings: where to, and what it may cost.
+            facts: of the run.
+            clocks: reads the clocks.
 
         Raises:
             JournalError: the path is a folder, or a file that is no journal or one of a newer version.
         """
         self.path = journal_path(settings)
-        self._writer = Writer(self.path, settings, facts)
+        self._writer = Writer(self.path, settings, facts, clocks)
+        self._clocks = clocks
 
     def write(self, record: Record) -> None:
         """Take in one frame's record."""
@@ -37,7 +43,7 @@ class Journal:
 
     def event(self, kind: str, **detail: Any) -> None:
         """Take in something that happened just now; it is written at once."""
-        self._writer.put(Event(time.monotonic_ns(), kind, detail))
+        self._writer.put(Event(self._clocks().monotonic_ns, kind, detail))
 
     def picture(self, record: Record, stratum: str, stands_for: float, file: str) -> None:
         """Take in that a frame's picture was kept."""

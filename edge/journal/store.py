@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import logging
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Optional
 
-from edge.journal.clock import Clocks, boot_id
+from edge.errors import JournalError
+from edge.journal import clock, files, schema
+from edge.journal.clock import Clocks
 from edge.journal.ledger import Event, Ledger, RunFacts
+from edge.journal.packing import as_json, as_text
 from edge.journal.windows import COLUMNS
 
 _FRAMES = (
@@ -23,59 +26,94 @@ _PICTURES = (
     *("run_id", "sequence", "monotonic_ns", "stratum", "stands_for", "file"),
     *("class_id", "score", "others", "truth"),
 )
-_FULL, _ROOM = 0.9, 0.85
-"""Frames are deleted when so much of the size is used, until so much is."""
-_PAGES_AT_ONCE = 4_000
+_FULL = 0.9
+"""Of the size: above it the oldest frames go."""
+_LEAST_FRAMES, _MOST_FRAMES, _PAGES_AT_ONCE, _TIMES = 200, 10_000, 1_000, 20
+"""What one statement deletes or gives back, so that its pages fit into SQLite's cache and are written once; and how
+often in one go: a file that is far too large shrinks by megabytes in a minute, and nothing waits long meanwhile."""
+_UNUSABLE = (
+    *(sqlite3.InterfaceError, sqlite3.ProgrammingError, sqlite3.DataError, sqlite3.IntegrityError),
+    *(OverflowError, ValueError, TypeError),
+)
+"""What SQLite or its Python module says of a value that is none for it."""
+
+_log = logging.getLogger(__name__)
 
 
 def begin(connection: sqlite3.Connection, facts: RunFacts, started_ns: int, clocks: Clocks) -> int:
-    """Write down a run that begins; gives its id."""
-    ran, labels = facts.ran, json.dumps(list(facts.labels), ensure_ascii=False)
+    """Write down a run that begins, or find one that goes on here; gives its id."""
+    known = connection.execute("SELECT id FROM runs WHERE run = ?", (facts.run,)).fetchone()
+    if known is not None:
+        return int(known[0])
+    ran, labels, boot = facts.ran, as_json(list(facts.labels)), clock.boot_id()
     with transaction(connection):
-        key = (ran.model, ran.model_sha256, labels)
+        stepped_ns = clock.catch_up(connection, boot, clocks)
+        key = (as_text(ran.model), ran.model_sha256, labels)
         connection.execute("INSERT OR IGNORE INTO models (name, sha256, labels) VALUES (?, ?, ?)", key)
         (model_id,) = connection.execute(
             "SELECT id FROM models WHERE (name, sha256, labels) = (?, ?, ?)", key
         ).fetchone()
         values = {
             "run": facts.run,
-            "boot_id": boot_id(),
+            "boot_id": boot,
             "started_ns": started_ns,
             "model_id": model_id,
             "runtime": ran.runtime,
             "runtime_version": ran.runtime_version,
             "backend": ran.backend,
             "threads": ran.threads,
-            "camera": facts.camera,
-            "configuration": _json(facts.configuration),
-            "board": _json(facts.board),
-            "versions": _json(facts.versions),
+            "camera": as_text(facts.camera),
+            "configuration": as_json(facts.configuration),
+            "board": as_json(facts.board),
+            "versions": as_json(facts.versions),
             "opened_ns": facts.opened_ns,
             "first_invoke_ns": facts.first_invoke_ns,
         }
         run_id = connection.execute(insert("runs", values), tuple(values.values())).lastrowid
         assert run_id is not None
         connection.execute("INSERT INTO clocks VALUES (?, ?, ?)", (run_id, started_ns, clocks.utc_minus_monotonic_ns))
+        if stepped_ns:
+            add_events(connection, run_id, [jumped(started_ns, stepped_ns)])
     return run_id
 
 
-def write(connection: sqlite3.Connection, ledger: Ledger) -> None:
-    """Write what a ledger holds, within the caller's transaction."""
+def write(connection: sqlite3.Connection, ledger: Ledger) -> int:
+    """Write what a ledger holds, within the caller's transaction; gives how many rows of frames SQLite refused.
+
+    Row by row: one that holds what is no value for a table must not keep out the others, for ever.
+    """
+    refused = 0
     for table, columns, rows in (
         ("frames", _FRAMES, ledger.frames),
         ("windows", COLUMNS, ledger.windows),
         ("events", _EVENTS, ledger.events),
         ("pictures", _PICTURES, ledger.pictures),
     ):
-        if rows:
-            connection.executemany(insert(table, columns), rows)
+        statement = insert(table, columns)
+        taken = sum(_holds(connection, statement, row) for row in rows)
+        refused += (len(rows) - taken) * (table == "frames")
     connection.executemany("UPDATE pictures SET file = '' WHERE file = ?", ledger.forgotten)
+    return refused
+
+
+def _holds(connection: sqlite3.Connection, statement: str, row: tuple[object, ...]) -> bool:
+    try:
+        connection.execute(statement, row)
+    except _UNUSABLE as error:
+        _log.warning("The journal cannot hold %s: %s.", row, error)
+        return False
+    return True
 
 
 def add_events(connection: sqlite3.Connection, run_id: int, events: Iterable[Event]) -> None:
     """Write events that did not go through the ledger, within the caller's transaction."""
-    rows = [(run_id, event.monotonic_ns, event.kind, _json(event.detail)) for event in events]
+    rows = [(run_id, event.monotonic_ns, event.kind, as_json(event.detail)) for event in events]
     connection.executemany(insert("events", _EVENTS), rows)
+
+
+def jumped(now_ns: int, stepped_ns: int) -> Event:
+    """UTC was set."""
+    return Event(now_ns, "clock jumped", {"by_s": round(stepped_ns / 1e9, 3)})
 
 
 def end(connection: sqlite3.Connection, run_id: int, ended_ns: int, because: str) -> None:
@@ -85,20 +123,33 @@ def end(connection: sqlite3.Connection, run_id: int, ended_ns: int, because: str
 
 def shrink(connection: sqlite3.Connection, max_bytes: int) -> int:
     """Keep the file below a size: the oldest frames go, and what is empty is given back. Gives how many went."""
-    page_bytes, pages, free = (
-        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count", "freelist_count")
-    )
-    most = max_bytes // page_bytes
+    most = max_bytes // _pragma(connection, "page_size")
     gone = 0
-    if pages - free > most * _FULL:
-        share = 1 - most * _ROOM / (pages - free)
-        first, last = connection.execute("SELECT min(id), max(id) FROM frames").fetchone()
-        if first is not None:
-            until = first + max(1, round((last - first + 1) * share))
-            gone = connection.execute("DELETE FROM frames WHERE id < ?", (until,)).rowcount
-    if pages > most:
-        connection.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})").fetchall()
+    for _ in range(_TIMES):
+        used = _pragma(connection, "page_count") - _pragma(connection, "freelist_count")
+        (first, last) = connection.execute("SELECT min(id), max(id) FROM frames").fetchone()
+        if used <= most * _FULL or first is None:
+            break
+        # Of all frames the share by which the file is too large, as if there were nothing else in it: rather too few.
+        share = 1 - most * _FULL / used
+        rows = min(_MOST_FRAMES, max(_LEAST_FRAMES, round((last - first + 1) * share)))
+        gone += connection.execute("DELETE FROM frames WHERE id < ?", (first + rows,)).rowcount
+    for _ in range(_TIMES):
+        if _pragma(connection, "page_count") <= most or not _pragma(connection, "freelist_count"):
+            break
+        # A script, because execute() leaves off after the first page.
+        connection.executescript(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
     return gone
+
+
+def damage(path: Path) -> Optional[str]:
+    """What is wrong with a journal; None where nothing is, or that cannot be told now. Reads all of the file."""
+    try:
+        with contextlib.closing(schema.connect(path)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except (sqlite3.Error, OSError, JournalError) as error:
+        return None if files.passes(error) else str(error)
+    return None if found == "ok" else " ".join(found.split())
 
 
 def size_bytes(path: Path) -> int:
@@ -148,5 +199,5 @@ def insert(table: str, columns: Iterable[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])

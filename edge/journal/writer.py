@@ -7,28 +7,28 @@ bounds and is written when the file can be again; what was lost is counted.
 from __future__ import annotations
 
 import logging
-import shutil
-import sqlite3
 import threading
-import time
 from collections import deque
 from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
-from edge.errors import JournalError
-from edge.journal import clock, schema, store
+from edge.device import Live
+from edge.journal import clock, schema
 from edge.journal.budget import Budget, Written
-from edge.journal.ledger import Event, Item, Ledger, RunFacts
-from edge.journal.recovery import recover
+from edge.journal.clock import Clocks
+from edge.journal.ledger import MOST_FRAMES, Event, Item, Ledger, RunFacts
+from edge.journal.medium import Medium
 from edge.journal.settings import JournalSettings, JournalStatus
 from edge.records import Record
 
 CAPACITY = 20_000
 """Items that may wait for the thread: minutes of frames while it waits for a slow card."""
-_RETRY_S = 30.0
-_LOOK_S = 60.0
-_PATIENCE_S = 60.0
-"""Another program may hold the file for so long before that is trouble."""
+_DRAIN_S = 5.0
+_LEAST_S = 0.01
+"""So often is the queue emptied at least and at most; only rows wait for longer batches."""
+_EARLY, _LATE = 0.9, 1.1
+"""Of the time between batches. A reading of the board ends a batch that is nearly due, as frames wait for a reading to
+tell whether they were throttled; without one the batch ends a little late."""
 _CLOSE_S = 5.0
 _START_S = 2.0
 """A large journal is looked through after a power cut; nobody waits longer for that."""
@@ -39,35 +39,40 @@ _log = logging.getLogger(__name__)
 class Writer:
     """Writes a run's journal until it is closed."""
 
-    def __init__(self, path: Path, settings: JournalSettings, facts: RunFacts) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: JournalSettings,
+        facts: RunFacts,
+        clocks: Callable[[], Clocks] = clock.read,
+    ) -> None:
         """Open the journal and start the thread; a file that cannot be written now is tried again later.
+
+        Args:
+            path: of the file.
+            settings: what it may cost.
+            facts: of the run.
+            clocks: reads the clocks.
 
         Raises:
             JournalError: the file is no journal, or one of a newer version.
         """
-        self._path, self._settings, self._facts = path, settings, facts
+        schema.refuse_others(path)
+        self._path, self._clocks = path, clocks
+        self._batch_ns = round(settings.commit_s * 1e9)
         self._queue: deque[Item] = deque()
         self._wake, self._ready = threading.Event(), threading.Event()
+        self._urgent = False
         self._closing: Optional[str] = None
-        self._refused = 0
-        self._refused_told = 0
-        self._frames = self._kept = 0
-        self._written_bytes = 0
-        self._file_bytes = 0
-        self._aside: Optional[str] = None
-        self._why: Optional[str] = None
-        self._connection: Optional[sqlite3.Connection] = None
-        self._begun = False
-        self._run_id = 0
-        self._clocks = clock.read()
-        self._started_ns = self._clocks.monotonic_ns
-        self._budget = Budget(settings.max_bytes_per_day, self._started_ns)
-        self._ledger = Ledger(0, facts, round(settings.window_s * 1e9), self._budget, self._started_ns)
-        self._ledger.event(self._started_ns, "started", {})
-        self._tried_ns = self._looked_ns = 0
-        self._failing_since_ns: Optional[int] = None
-        self._low = False
-        schema.refuse_others(path)
+        self._refused = self._refused_told = 0
+        self._frames = self._written_bytes = 0
+        self._said: Optional[str] = None
+        began = clocks()
+        self._batch_began_ns = began.monotonic_ns
+        self._budget = Budget(settings.max_bytes_per_day, began.monotonic_ns)
+        self._ledger = Ledger(0, facts, round(settings.window_s * 1e9), self._budget, began.monotonic_ns)
+        self._ledger.event(began.monotonic_ns, "started", {})
+        self._medium = Medium(path, settings, facts, began)
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
         self._ready.wait(_START_S)
@@ -78,22 +83,27 @@ class Writer:
             self._refused += isinstance(item, Record)
             return
         self._queue.append(item)
-        if isinstance(item, Event):
+        if isinstance(item, Event) or (isinstance(item, Live) and self._is_due(item.monotonic_ns, _EARLY)):
+            self._urgent = True
+            self._wake.set()
+        elif len(self._queue) == CAPACITY // 2:
             self._wake.set()
 
     def status(self) -> JournalStatus:
         """How it goes."""
+        medium, ledger = self._medium, self._ledger
+        why = medium.why if self._thread.is_alive() or self._closing is not None else "its thread ended"
         return JournalStatus(
             path=str(self._path),
-            recording=self._why is None,
-            why=self._why,
+            recording=why is None,
+            why=why,
             frames=self._frames,
-            kept=self._kept,
-            unrecorded=self._refused + self._ledger.rows_lost,
+            kept=medium.kept,
+            unrecorded=self._refused + ledger.unusable + ledger.rows_lost,
             keep_every=self._budget.keep_every,
-            file_bytes=self._file_bytes,
+            file_bytes=medium.file_bytes,
             written_bytes=self._written_bytes,
-            moved_aside=self._aside,
+            moved_aside=medium.aside,
         )
 
     def close(self, because: str) -> None:
@@ -105,155 +115,56 @@ class Writer:
 
     def _run(self) -> None:
         written = Written()
-        self._commit(self._started_ns)
+        self._try(self._batch)
         self._ready.set()
         while self._closing is None:
-            self._wake.wait(self._settings.commit_s)
+            self._wake.wait(self._patience_s())
             self._wake.clear()
+            urgent, self._urgent = self._urgent, False
             self._drain()
-            self._commit(time.monotonic_ns())
+            now_ns = self._clocks().monotonic_ns
+            if urgent or len(self._ledger.frames) > MOST_FRAMES // 2 or self._is_due(now_ns, _LATE):
+                self._try(self._batch)
             spent = written.since()
             self._written_bytes += spent
-            self._budget.spend(spent, time.monotonic_ns())
-        self._end(self._closing)
+            self._budget.spend(spent, now_ns)
+        self._drain()
+        self._try(self._end)
+        self._medium.close()
+
+    def _patience_s(self) -> float:
+        left_ns = self._batch_began_ns + self._batch_ns * _LATE - self._clocks().monotonic_ns
+        return min(_DRAIN_S, max(_LEAST_S, left_ns / 1e9))
+
+    def _is_due(self, now_ns: int, share: float) -> bool:
+        return now_ns - self._batch_began_ns >= self._batch_ns * share
 
     def _drain(self) -> None:
         for _ in range(len(self._queue)):
             item = self._queue.popleft()
             self._frames += isinstance(item, Record)
-            try:
-                self._ledger.take(item)
-            except Exception:  # one item that cannot be counted must not end the record of all others
-                self._refused += 1
-                _log.exception("The journal could not take in %s.", type(item).__name__)
-        if self._refused > self._refused_told:
-            self._ledger.unrecorded(self._refused - self._refused_told)
-            self._refused_told = self._refused
+            self._try(lambda item=item: self._ledger.take(item))  # type: ignore[misc]
+        refused = self._refused
+        self._ledger.unrecorded(refused - self._refused_told)
+        self._refused_told = refused
 
-    def _end(self, because: str) -> None:
-        self._drain()
-        now_ns = time.monotonic_ns()
-        self._ledger.finish(now_ns)
-        self._ledger.event(now_ns, "stopped", {"because": because})
-        self._tried_ns = 0  # a last attempt
-        self._commit(now_ns, because)
-        if self._connection:
-            self._connection.close()
+    def _batch(self) -> None:
+        now = self._clocks()
+        self._batch_began_ns = now.monotonic_ns
+        self._ledger.settle()
+        self._medium.write(self._ledger, now)
 
-    def _commit(self, now_ns: int, because: Optional[str] = None) -> None:
-        if self._connection is None and self._tried_ns and now_ns - self._tried_ns < _RETRY_S * 1e9:
-            return
-        self._tried_ns = now_ns
+    def _end(self) -> None:
+        now = self._clocks()
+        self._ledger.finish(now.monotonic_ns)
+        self._ledger.event(now.monotonic_ns, "stopped", {"because": self._closing})
+        self._medium.write(self._ledger, now, self._closing)
+
+    def _try(self, step: Callable[[], object]) -> None:
+        """What goes wrong with one thing must not end the record of all others."""
         try:
-            self._write(now_ns, because)
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # those of SQLite's subclasses may pass, or are not the file's
-                self._fail(now_ns, error)
-            elif self._move_aside(now_ns, error):
-                self._tried_ns = 0
-                self._commit(now_ns, because)
-        except (sqlite3.Error, OSError, JournalError) as error:
-            self._fail(now_ns, error)
-
-    def _write(self, now_ns: int, because: Optional[str]) -> None:
-        if self._connection is None:
-            self._connection = self._opened()
-        if not self._begun:
-            self._run_id = store.begin(self._connection, self._facts, self._started_ns, self._clocks)
-            self._ledger.begin_again(self._run_id)
-            self._begun = True
-        now = clock.read()
-        changed = clock.change(self._clocks, now)
-        events = self._clock_events(changed, now)
-        if self._why is not None:
-            events.append(Event(now_ns, "recording again", {"rows_lost": self._ledger.rows_lost, "after": self._why}))
-        if self._ledger.holds or events or because is not None:
-            with store.transaction(self._connection):
-                clock.correct(self._connection, self._run_id, changed, now)
-                store.write(self._connection, self._ledger)
-                store.add_events(self._connection, self._run_id, events)
-                if because is not None:
-                    store.end(self._connection, self._run_id, now_ns, because)
-            self._kept += len(self._ledger.frames)
-            self._ledger.written()
-        self._clocks = now
-        if self._why is not None:
-            _log.warning("The journal %s is written again.", self._path)
-        self._why = self._failing_since_ns = None
-        if now_ns - self._looked_ns >= _LOOK_S * 1e9:
-            self._looked_ns = now_ns
-            self._look(now_ns)
-
-    @staticmethod
-    def _clock_events(changed: clock.Change, now: clock.Clocks) -> list[Event]:
-        events = []
-        if changed.stepped_ns:
-            events.append(Event(now.monotonic_ns, "clock jumped", {"by_s": round(changed.stepped_ns / 1e9, 3)}))
-        if changed.suspended_ns:
-            events.append(Event(now.monotonic_ns, "suspended", {"for_s": round(changed.suspended_ns / 1e9, 3)}))
-        return events
-
-    def _opened(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = schema.connect(self._path)
-        try:
-            recover(connection, self._facts.run)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _look(self, now_ns: int) -> None:
-        """Once a minute: the file's size, and the room on the disk."""
-        assert self._connection is not None
-        gone = store.shrink(self._connection, self._settings.max_bytes)
-        if gone:
-            self._ledger.event(now_ns, "oldest frames deleted", {"rows": gone})
-        self._file_bytes = store.size_bytes(self._path)
-        free_bytes = shutil.disk_usage(self._path.parent).free
-        low = free_bytes < self._settings.min_free_bytes * (2 if self._low else 1)
-        if low and not self._low:
-            self._ledger.event(now_ns, "disk low", {"free_bytes": free_bytes})
-            _log.warning(
-                "Only %d MB are free at %s: frames get no rows until there is room.",
-                free_bytes // 1_000_000,
-                self._path.parent,
-            )
-        self._low = self._ledger.pausing = low
-
-    def _fail(self, now_ns: int, error: Exception) -> None:
-        """The file cannot be written now: go on without, and try again later."""
-        if self._failing_since_ns is None:
-            self._failing_since_ns = now_ns
-        if "locked" in str(error) and now_ns - self._failing_since_ns < _PATIENCE_S * 1e9:
-            return
-        self._close_broken()
-        if self._why is None:
-            self._ledger.event(now_ns, "not recording", {"why": str(error)})
-            _log.warning(
-                "The journal %s cannot be written: %s. Classifying goes on, and it is tried again.", self._path, error
-            )
-        self._why = str(error)
-
-    def _move_aside(self, now_ns: int, error: Exception) -> bool:
-        """The file is damaged: make way for a new one, which begins with what is in memory."""
-        self._close_broken()
-        try:
-            self._aside = store.move_aside(self._path).name
-        except OSError as failure:
-            self._fail(now_ns, failure)
-            return False
-        _log.warning(
-            "The journal %s is damaged (%s): it is %s now, and a new one begins.", self._path, error, self._aside
-        )
-        self._begun = False
-        self._ledger.event(now_ns, "journal moved aside", {"why": str(error), "name": self._aside})
-        return True
-
-    def _close_broken(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            try:
-                connection.close()
-            except sqlite3.Error:
-                _log.debug("closing the journal failed", exc_info=True)
+            step()
+        except Exception as error:
+            if str(error) != self._said:
+                _log.exception("The journal failed in a way that nobody thought of, and goes on.")
+            self._said = str(error)

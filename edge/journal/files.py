@@ -1,0 +1,72 @@
+"""What a journal's file is, before and after SQLite has opened it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from urllib.parse import quote
+
+from edge.errors import JournalError
+
+APPLICATION_ID = 0x45444745
+"""In the file's header: "EDGE"."""
+BUSY_S = 5.0
+"""So long is another program waited for that writes just now."""
+_HEAD_BYTES = 65_536
+_SQLITE = b"SQLite format 3\0"
+_MARK = b"CREATE TABLE windows ("
+"""In the first pages of every journal."""
+_PASSING = (
+    *("locked", "disk is full", "readonly database", "unable to open", "disk I/O error", "locking protocol"),
+    *("interrupted", "access permission"),
+)
+"""In SQLite's messages about the place, not the content, of a file. Error codes came with Python 3.11."""
+
+
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open any database to read it; what is wrong with it shows when it is read.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode=ro"
+    if not os.access(path.parent, os.W_OK) and not holds_log(path):
+        address += "&immutable=1"  # SQLite would need files beside it to coordinate with others, of which are none
+    return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+
+
+def passes(error: Exception) -> bool:
+    """Whether an error is about the place of a file (full, locked, read-only, not there) and not its content."""
+    told = isinstance(error, sqlite3.OperationalError) and any(part in str(error) for part in _PASSING)
+    return told or isinstance(error, (OSError, JournalError))
+
+
+def may_be_ours(path: Path) -> bool:
+    """Whether a file is a journal, perhaps a damaged one, or has no content yet.
+
+    Raises:
+        sqlite3.DatabaseError: it is a journal whose header is damaged in a way that SQLite would call read-only.
+        JournalError: it is no regular file.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise JournalError(f"The journal {path} is no regular file: expected a file, which may be a new one.")
+        with open(path, "rb") as file:
+            head = file.read(_HEAD_BYTES)
+    except OSError:
+        return True
+    ours = head[68:72] == APPLICATION_ID.to_bytes(4, "big") or _MARK in head
+    if ours and head.startswith(_SQLITE) and not {1, 2}.issuperset(head[18:20]):
+        raise sqlite3.DatabaseError("its header is damaged")
+    return ours or not head.strip(b"\0")
+
+
+def holds_log(path: Path) -> bool:
+    """Whether something waits in the write-ahead log of a journal that nobody writes."""
+    log = path.with_name(path.name + "-wal")
+    try:
+        return log.stat().st_size > 0
+    except OSError:
+        return False
