@@ -60,6 +60,12 @@ def test_without_a_journal_it_says_how_to_name_one() -> None:
     assert "EDGE_JOURNAL" in str(done.exception)
 
 
+def test_a_place_that_cannot_be_written_is_one_sentence(field: Path, tmp_path: Path) -> None:
+    done = report(field, "--out", tmp_path / "none" / "report.html")
+    assert isinstance(done.exception, ConfigError)
+    assert "Cannot write" in str(done.exception)
+
+
 def test_what_is_no_journal_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing of the kind, but longer than the header of a database" * 20)
     done = report(tmp_path / "notes.txt", "--json")

@@ -36,14 +36,14 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     named = os.environ.get("EDGE_JOURNAL")
     if not journals and not named:
         raise ConfigError("No journal is named: give JOURNAL, or set EDGE_JOURNAL to it.")
-    figures = gather(journals or (Path(str(named)),))
+    paths = journals or (Path(str(named)),)
     if as_json:
-        click.echo(msgspec.json.encode(figures))
+        click.echo(msgspec.json.encode(gather(paths)))
         return
     from edge.report.files import replacing
     from edge.report.page import page
 
-    document = page(figures).encode()
-    with replacing(out) as file:
+    with replacing(out) as file:  # first, so that nobody waits for a page that cannot be written
+        document = page(gather(paths)).encode()
         file.write(document)
     click.echo(f"{out} ({len(document) / _MEGABYTE:.1f} MB)")
