@@ -1,4 +1,4 @@
-"""How much is written: fewer frames get a row when the medium's daily budget runs short."""
+"""How much is written: when the medium's daily budget runs short, batches become rarer, and fewer frames get a row."""
 
 from __future__ import annotations
 
@@ -19,20 +19,35 @@ _MOST_STEPS = 3
 _AIM = 0.9
 _SPARE = 1.6
 """Twice the rows cost up to twice the bytes: only well below the pace is there room for them."""
+_LONGEST_S = 300.0
+_STRETCH = 4
+"""Times at once. Rarer batches come first: each dirties some whole blocks of the file system, however little it holds,
+and measured in blocks a day of them costs far more than the rows."""
 _LEAST_PER_S = 1 / 60
 """Rows that are kept in any case: fewer would spare hardly anything, as a minute's window is written anyway."""
 
 
 class Budget:
-    """Decides which frames get a row: one of every `keep_every`, chosen at random among them.
+    """Decides how often is written, and which frames get a row: one of `keep_every`, chosen at random among them.
 
-    A bucket that gains `bytes_per_day` evenly through the day and loses what was written. Below half and losing, fewer
-    rows are kept; above half and hardly losing, more. One row a minute is kept in any case.
+    A bucket that gains `bytes_per_day` evenly through the day and loses what was written. Below half and losing,
+    batches become rarer, up to `_LONGEST_S`, and then fewer rows are kept; above half and hardly losing, the other way
+    round. One row a minute is kept in any case.
     """
 
-    def __init__(self, bytes_per_day: int, now_ns: int, seed: Optional[int] = None) -> None:
-        """Begin with a full bucket."""
+    def __init__(self, bytes_per_day: int, batch_s: float, now_ns: int, seed: Optional[int] = None) -> None:
+        """Begin with a full bucket.
+
+        Args:
+            bytes_per_day: what may be written.
+            batch_s: from one batch to the next, when there is no need to spare.
+            now_ns: on the monotonic clock.
+            seed: of the choice of frames.
+        """
         self.keep_every = 1
+        self.batch_s = batch_s
+        """From one batch to the next, at present."""
+        self._least_s, self._most_s = batch_s, max(batch_s, _LONGEST_S)
         self._pace = bytes_per_day / DAY_S
         self._holds = self._pace * _HOLDS_S
         self._left = self._holds
@@ -69,8 +84,12 @@ class Budget:
         half_full = self._left > self._holds / 2
         every = self.keep_every
         if not half_full and rate > _AIM:
-            every <<= min(_MOST_STEPS, max(1, round(math.log2(rate))))
+            if self.batch_s == self._most_s or rate > _HASTE / 2:
+                every <<= min(_MOST_STEPS, max(1, round(math.log2(rate))))
+            self.batch_s = min(self._most_s, self.batch_s * _STRETCH)
         elif half_full and rate * _SPARE < 1:
+            if every == 1:
+                self.batch_s = max(self._least_s, self.batch_s / 2)
             every >>= 1
         self._keep_one_of(max(1, min(every, _MOST_EVERY, int(self._frames / seconds / _LEAST_PER_S))))
         self._looked_ns, self._written, self._frames = now_ns, 0, 0

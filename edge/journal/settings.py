@@ -14,11 +14,11 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Optional[str] = None
     """The journal's file; null: nothing is recorded."""
     commit_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
-    """What happened is written so often: a crash or a kill loses no more."""
+    """What happened is written so often, as long as the day's budget allows; a crash or a kill loses no more."""
     max_bytes: Annotated[int, Meta(ge=1_000_000)] = 500_000_000
     """Size of the file, at which the oldest frames go; minutes and events stay."""
     max_bytes_per_day: Annotated[int, Meta(ge=1_000_000)] = 20_000_000
-    """Written to the medium; only a part of the frames gets a row where they would cost more."""
+    """Written to the medium. Where more would be, batches become rarer (up to five minutes), then rows of frames."""
     min_free_bytes: Annotated[int, Meta(ge=0)] = 100_000_000
     """No frame gets a row while the disk has less."""
     window_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
@@ -40,6 +40,8 @@ class JournalStatus(msgspec.Struct, frozen=True):
     """Frames, or their rows, that were lost."""
     keep_every: int
     """One of so many frames gets a row at present."""
+    batch_s: float
+    """What happened is written so often at present: a crash or a kill loses no more."""
     file_bytes: int
     written_bytes: int
     """To the medium, since the start."""

@@ -59,7 +59,6 @@ class Writer:
         """
         schema.refuse_others(path)
         self._path, self._clocks = path, clocks
-        self._batch_ns = round(settings.commit_s * 1e9)
         self._queue: deque[Item] = deque()
         self._wake, self._ready = threading.Event(), threading.Event()
         self._urgent = False
@@ -69,7 +68,7 @@ class Writer:
         self._said: Optional[str] = None
         began = clocks()
         self._batch_began_ns = began.monotonic_ns
-        self._budget = Budget(settings.max_bytes_per_day, began.monotonic_ns)
+        self._budget = Budget(settings.max_bytes_per_day, settings.commit_s, began.monotonic_ns)
         self._ledger = Ledger(0, facts, round(settings.window_s * 1e9), self._budget, began.monotonic_ns)
         self._ledger.event(began.monotonic_ns, "started", {})
         self._medium = Medium(path, settings, facts, began)
@@ -101,6 +100,7 @@ class Writer:
             kept=medium.kept,
             unrecorded=self._refused + ledger.unusable + ledger.rows_lost,
             keep_every=self._budget.keep_every,
+            batch_s=self._budget.batch_s,
             file_bytes=medium.file_bytes,
             written_bytes=self._written_bytes,
             moved_aside=medium.aside,
@@ -133,11 +133,11 @@ class Writer:
         self._medium.close()
 
     def _patience_s(self) -> float:
-        left_ns = self._batch_began_ns + self._batch_ns * _LATE - self._clocks().monotonic_ns
+        left_ns = self._batch_began_ns + self._budget.batch_s * 1e9 * _LATE - self._clocks().monotonic_ns
         return min(_DRAIN_S, max(_LEAST_S, left_ns / 1e9))
 
     def _is_due(self, now_ns: int, share: float) -> bool:
-        return now_ns - self._batch_began_ns >= self._batch_ns * share
+        return now_ns - self._batch_began_ns >= self._budget.batch_s * 1e9 * share
 
     def _drain(self) -> None:
         for _ in range(len(self._queue)):
