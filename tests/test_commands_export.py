@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from edge.cli import cli
 from edge.commands import export as command
 from edge.errors import ConfigError
-from edge.report.export import FORMATS
-from edge.report.exported import TABLES
+from edge.report.exports.export import FORMATS
+from edge.report.exports.exported import TABLES
 from tests.journals import make_journal
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.report.accuracy import KNOWN, Key, Names, Sums, merged, share
+from edge.report.accuracy.accuracy import KNOWN, Key, Names, Sums, merged, share
 from edge.report.rows import Model
 from edge.stats import wilson
 

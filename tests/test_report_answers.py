@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from edge.report import answers
+from edge.report.drawn import answers
 from edge.report.figures import ClassAccuracy
 from tests import reports
 

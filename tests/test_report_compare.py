@@ -9,10 +9,10 @@ import pytest
 
 from edge.commands.compare import STAGES as EVERY_STAGE
 from edge.journal.packing import THROTTLED, WARM_UP
-from edge.report.compare import compare
-from edge.report.compare_text import text_of, verdict
+from edge.report.comparison.compare import compare
+from edge.report.comparison.text import text_of, verdict
 from edge.stats import STAGES
-from tests.recordings import Minute, pair, record, varied
+from tests.pairs import Minute, pair, record, varied
 
 
 def stage(comparison, name="age"):

@@ -4,9 +4,9 @@ import json
 from contextlib import closing
 
 from edge.journal import schema
-from edge.report.compare import compare
-from edge.report.compare_text import text_of
-from tests.recordings import Minute, pair, record, varied
+from edge.report.comparison.compare import compare
+from edge.report.comparison.text import text_of
+from tests.pairs import Minute, pair, record, varied
 
 
 def test_what_should_be_equal_and_is_not(tmp_path):

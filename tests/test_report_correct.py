@@ -5,11 +5,11 @@ from contextlib import closing
 import pytest
 
 from edge.journal import schema
-from edge.report.compare import compare
-from edge.report.compare_text import verdict
+from edge.report.comparison.compare import compare
+from edge.report.comparison.text import verdict
 from edge.stats import wilson
 from tests.journals import NS, insert, make_journal
-from tests.recordings import Minute, pair, varied
+from tests.pairs import Minute, pair, varied
 
 
 def test_accuracy_that_changes_from_minute_to_minute_is_less_sure(tmp_path):

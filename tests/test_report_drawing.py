@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edge.report import drawing
+from edge.report.drawn import drawing
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed (extra: report)")
 

@@ -15,8 +15,8 @@ import pytest
 from edge.errors import ConfigError
 from edge.histogram import Histogram
 from edge.journal import schema
-from edge.report.export import FORMATS, write
-from edge.report.exported import INTEGER, JSON, NUMBER, TABLES, UTC
+from edge.report.exports.export import FORMATS, write
+from edge.report.exports.exported import INTEGER, JSON, NUMBER, TABLES, UTC
 from edge.report.reading import Reader
 from tests.journals import BOOTED_NS, LABELS, NS, START_UTC_S, insert, make_journal, utc_ns
 

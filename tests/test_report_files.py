@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import ConfigError
-from edge.report.files import replacing
+from edge.report.exports.files import replacing
 from tests.conftest import full_disk
 
 

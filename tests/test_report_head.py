@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from edge.report import head
+from edge.report.drawn import head
 from edge.report.figures import Event, JournalFigures
 from tests import reports
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from edge.errors import ConfigError
+from edge.report.drawn.page import page
 from edge.report.figures import Event, Report
-from edge.report.page import page
 from tests import reports
 
 pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")

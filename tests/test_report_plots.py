@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from edge.report import distributions, occurrences, plots, timelines
-from edge.report.drawing import Picture
+from edge.report.drawn import distributions, occurrences, plots, timelines
+from edge.report.drawn.drawing import Picture
 from edge.report.figures import Event
 from tests import reports
 

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.histogram import Histogram, middles_ns
-from edge.report.resampling import blocks_for, blocks_of, difference_of_medians, median_ns, medians_ns, student, tail
+from edge.report.comparison.resampling import (
+    blocks_for,
+    blocks_of,
+    difference_of_medians,
+    median_ns,
+    medians_ns,
+    student,
+    tail,
+)
 from edge.stats import nearest_rank
 
 

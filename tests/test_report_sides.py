@@ -6,8 +6,8 @@ import pytest
 
 from edge.errors import JournalError
 from edge.journal import schema
-from edge.report.compare import compare
-from tests.recordings import pair, record, varied
+from edge.report.comparison.compare import compare
+from tests.pairs import pair, record, varied
 
 
 def stage(comparison, name="age"):

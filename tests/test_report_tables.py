@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.report import tables
+from edge.report.drawn import tables
 from edge.report.figures import Event
 from tests import reports
 

@@ -18,10 +18,10 @@ from edge.daemon import Totals
 from edge.journal import schema
 from edge.labels import ClassNames
 from edge.records import Prediction, Record, Timings
-from edge.report.accuracy import KNOWN, LABELLED, REVIEWED, Merged
+from edge.report.accuracy.accuracy import KNOWN, LABELLED, REVIEWED, Merged
+from edge.report.accuracy.tally import Tally
 from edge.report.figures import Accuracy
 from edge.report.reading import Reader
-from edge.report.tally import Tally
 from edge.stats import wilson, wilson_weighted
 from tests.journals import BOOTED_NS, LABELS, NS, insert, utc_ns
 

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.report import timeaxis
+from edge.report.drawn import timeaxis
 from tests import reports
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.report.accuracy.truths import Truths
 from edge.report.rows import Label
-from edge.report.truths import Truths
 
 MOMENTS = np.arange(-1, 13)
 truths = st.sampled_from(["cat", "dog", None])

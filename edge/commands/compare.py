@@ -26,8 +26,8 @@ def compare(a: str, b: str, stage: Optional[str], as_json: bool) -> None:
     """
     import msgspec
 
-    from edge.report.compare import compare as compared
-    from edge.report.compare_text import text_of
+    from edge.report.comparison.compare import compare as compared
+    from edge.report.comparison.text import text_of
 
     comparison = compared(a, b, [stage] if stage else STAGES)
     click.echo(msgspec.json.encode(comparison) if as_json else text_of(comparison))

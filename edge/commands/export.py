@@ -10,7 +10,7 @@ import click
 
 from edge.errors import ConfigError
 
-# As in `edge.report.export` and `edge.report.exported`, which need NumPy.
+# As in `edge.report.exports.export` and `edge.report.exports.exported`, which need NumPy.
 FORMATS = ("csv", "jsonl", "parquet")
 TABLES = ("frames", "windows", "events", "labels", "pictures", "runs")
 
@@ -34,12 +34,12 @@ def export(journal: Optional[Path], form: str, table: str, out: Optional[Path]) 
         raise ConfigError("No journal is named: give JOURNAL, or set EDGE_JOURNAL to it.")
     if out is None and form == "parquet":
         raise ConfigError("Parquet is no text for a terminal: say where to with --out FILE.")
-    from edge.report.export import write
+    from edge.report.exports.export import write
 
     if out is None:
         write(journal, table, form, sys.stdout.buffer)
         return
-    from edge.report.files import replacing
+    from edge.report.exports.files import replacing
 
     with replacing(out) as file:
         rows = write(journal, table, form, file)

@@ -40,8 +40,8 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(gather(paths)))
         return
-    from edge.report.files import replacing
-    from edge.report.page import page
+    from edge.report.drawn.page import page
+    from edge.report.exports.files import replacing
 
     with replacing(out) as file:  # first, so that nobody waits for a page that cannot be written
         document = page(gather(paths)).encode()

@@ -16,7 +16,8 @@ from edge.errors import JournalError
 from edge.histogram import Histogram
 from edge.journal.packing import Histograms
 from edge.records import NS_PER_MS
-from edge.report.accuracy import Merged
+from edge.report.accuracy.accuracy import Merged
+from edge.report.accuracy.tally import Tally
 from edge.report.counts import Counts
 from edge.report.figures import Event, JournalFigures, Latencies, Latency, Report, RunFigures
 from edge.report.moments import Moments, merge
@@ -24,7 +25,6 @@ from edge.report.notes import notes
 from edge.report.outliers import outliers
 from edge.report.reading import Reader
 from edge.report.rows import Run
-from edge.report.tally import Tally
 from edge.stats import STAGES, in_ms, insufficient
 
 _NS = 1e9

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from edge.report.accuracy import Merged, share
+from edge.report.accuracy.accuracy import Merged, share
 from edge.report.figures import JournalFigures, Share
 
 FEWEST_JOURNALS = 3

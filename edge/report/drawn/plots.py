@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Optional
 
-from edge.report import timelines
-from edge.report.distributions import Curve, distribution
-from edge.report.drawing import COLOURS, Picture, key, series, stack, styled, svg
+from edge.report.drawn import timelines
+from edge.report.drawn.distributions import Curve, distribution
+from edge.report.drawn.drawing import COLOURS, Picture, key, series, stack, styled, svg
+from edge.report.drawn.head import title
+from edge.report.drawn.occurrences import happened
+from edge.report.drawn.words import count, interval, number, percent, short
 from edge.report.figures import Accuracy, JournalFigures, Report, Share
-from edge.report.head import title
-from edge.report.occurrences import happened
-from edge.report.words import count, interval, number, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

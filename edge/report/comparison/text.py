@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from edge.report.compare import (
+from edge.report.comparison.compare import (
     BETTER,
     CANNOT_TELL,
     AccuracyComparison,
@@ -13,9 +13,9 @@ from edge.report.compare import (
     SideFigures,
     StageComparison,
 )
-from edge.report.correct import Correct
-from edge.report.sides import KEPT_FRAMES
-from edge.report.words import count, span
+from edge.report.comparison.correct import Correct
+from edge.report.comparison.sides import KEPT_FRAMES
+from edge.report.drawn.words import count, span
 
 _ROW = "{:12s}{:>10s}{:>10s}{:>10s}{:>22s}{:>10s}{:>20s}   {}"
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from edge.errors import JournalError
 from edge.histogram import BUCKETS, Histogram, middles_ns
 from edge.journal.packing import STATES, STEADY
-from edge.report.correct import Correct, Stretches, correct_by_source
+from edge.report.accuracy.tally import Tally
+from edge.report.comparison.correct import Correct, Stretches, correct_by_source
+from edge.report.comparison.resampling import FEWEST_BLOCKS, MOST_BLOCKS, Blocks, blocks_for, blocks_of
 from edge.report.reading import Reader
-from edge.report.resampling import FEWEST_BLOCKS, MOST_BLOCKS, Blocks, blocks_for, blocks_of
 from edge.report.rows import Label, Picture, Run, Window
-from edge.report.tally import Tally
 from edge.stats import STAGES
 
 LAST = "last"

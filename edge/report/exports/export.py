@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ConfigError
-from edge.report.exported import INTEGER, JSON, NUMBER, TABLES, TEXT, UTC, Columns, Table
+from edge.report.exports.exported import INTEGER, JSON, NUMBER, TABLES, TEXT, UTC, Columns, Table
 from edge.report.reading import Reader
 
 FORMATS = ("csv", "jsonl", "parquet")

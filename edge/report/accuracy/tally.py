@@ -9,10 +9,10 @@ from typing import Any, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.report.accuracy import KNOWN, LABELLED, REVIEWED, SOURCES, Key, Merged, Names, Sums, merged
+from edge.report.accuracy.accuracy import KNOWN, LABELLED, REVIEWED, SOURCES, Key, Merged, Names, Sums, merged
+from edge.report.accuracy.truths import Truths
 from edge.report.reading import Reader
 from edge.report.rows import Model, Picture, Window, top_ids
-from edge.report.truths import Truths
 
 _DAY_NS = 86_400 * 10**9
 _COLUMNS = ("run_id", "sequence", "monotonic_ns", "class_id", "others", "truth", "stands_for")

@@ -10,11 +10,11 @@ import msgspec
 from edge import __version__
 from edge.journal.packing import STATES, STEADY
 from edge.records import NS_PER_MS
-from edge.report.accuracy import SOURCES
-from edge.report.conditions import Differs, differing, notes
-from edge.report.correct import Correct
-from edge.report.resampling import FEWEST_BLOCKS, Blocks, Interval, difference_of_medians, median_ns
-from edge.report.sides import Side, place_of, read_side
+from edge.report.accuracy.accuracy import SOURCES
+from edge.report.comparison.conditions import Differs, differing, notes
+from edge.report.comparison.correct import Correct
+from edge.report.comparison.resampling import FEWEST_BLOCKS, Blocks, Interval, difference_of_medians, median_ns
+from edge.report.comparison.sides import Side, place_of, read_side
 from edge.stats import STAGES, in_ms, minimum_samples, newcombe
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"
@@ -97,7 +97,7 @@ def compare(a: str, b: str, stages: Sequence[str] = STAGES) -> Comparison:
     """Compare two runs or journals.
 
     Args:
-        a: the baseline: `JOURNAL` or `JOURNAL:RUN`, see `edge.report.sides`.
+        a: the baseline: `JOURNAL` or `JOURNAL:RUN`, see `edge.report.comparison.sides`.
         b: what is compared with it.
         stages: some of `edge.stats.STAGES`.
 

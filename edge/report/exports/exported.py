@@ -12,11 +12,11 @@ from edge.device import throttled_now
 from edge.histogram import Histogram
 from edge.journal.packing import STATES, WARM_UP, Histograms
 from edge.records import NS_PER_MS
+from edge.report.accuracy.truths import Truths
+from edge.report.exports.named import Named
 from edge.report.moments import merge
-from edge.report.named import Named
 from edge.report.reading import Reader
 from edge.report.rows import Window
-from edge.report.truths import Truths
 from edge.stats import PERCENTILES, STAGES
 
 UTC, INTEGER, NUMBER, TEXT, JSON = "utc", "integer", "number", "text", "json"

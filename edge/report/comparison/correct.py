@@ -10,11 +10,11 @@ from typing import Optional
 import msgspec
 import numpy as np
 
-from edge.report.accuracy import KNOWN, LABELLED, Merged, Names
+from edge.report.accuracy.accuracy import KNOWN, LABELLED, Merged, Names
+from edge.report.accuracy.truths import Truths
+from edge.report.comparison.resampling import CONFIDENCE, blocks_for, student
 from edge.report.reading import Reader
-from edge.report.resampling import CONFIDENCE, blocks_for, student
 from edge.report.rows import Window
-from edge.report.truths import Truths
 from edge.stats import effective_samples, wilson
 
 

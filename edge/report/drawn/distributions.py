@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from edge.report.drawing import (
+from edge.report.drawn.drawing import (
     COLOURS,
     HALF_PX,
     Key,
@@ -20,8 +20,8 @@ from edge.report.drawing import (
     styled,
     svg,
 )
+from edge.report.drawn.words import count, listed, ms
 from edge.report.figures import Latency
-from edge.report.words import count, listed, ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

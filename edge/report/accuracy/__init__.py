@@ -1,0 +1,1 @@
+"""How often the model was right, where the truth is known."""

@@ -1,0 +1,1 @@
+"""The page: figures in words, tables and pictures."""

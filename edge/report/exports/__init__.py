@@ -1,0 +1,1 @@
+"""Tables of a journal as files for other programs."""
