@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import msgspec
 
 from edge import __version__, device
-from edge.control import Answers, Control
+from edge.control.server import Answers, Control
 from edge.errors import AlreadyRunningError, ControlError
 from edge.journal import journal_path, pictures_folder, socket_path
 from edge.journal.ledger import RunFacts
@@ -22,7 +22,7 @@ from edge.journal.sink import Journal
 from edge.records import Frame, Record
 from edge.review.sampler import Sampler
 from edge.stats import Window
-from edge.truth import Truth
+from edge.truth.live import Truth
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edge import spans, utc
+from edge import utc
 from edge.cli import cli
 from edge.errors import ConfigError, JournalError, LabelError
 from edge.journal import JournalSettings
 from edge.journal.ledger import RunFacts
 from edge.journal.sink import Journal
 from edge.records import Ran
+from edge.truth import spans
 
 LABELS = ("tabby, tabby cat", "espresso", "crane, bird", "crane, machine")
 FACTS = RunFacts("run 1", Ran("tiny", "00", "litert", "2", "cpu", 1), LABELS, "scene")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge.cli import cli
 from edge.commands.status import in_units, lines
-from edge.control import Control
+from edge.control.server import Control
 from edge.errors import ControlError
 from edge.journal import socket_path
 

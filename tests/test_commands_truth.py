@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.cli import cli
-from edge.control import Control
+from edge.control.server import Control
 from edge.errors import ConfigError, ControlError
 from edge.journal import socket_path
-from edge.truth import Truth
+from edge.truth.live import Truth
 
 LABELS = ("tabby, tabby cat", "espresso", "esc\x1bape")
 Heard = list[tuple[Optional[str], str]]

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from edge import Classifier, daemon
-from edge.asking import ask
 from edge.cameras import CameraSettings, open_camera
 from edge.config import Config
+from edge.control.client import ask
 from edge.errors import AlreadyRunningError, JournalError
 from edge.journal import pictures_folder, socket_path
 from edge.journal.schema import connect_to_read

@@ -16,7 +16,6 @@ LAYERS = [
     {"edge", "edge.errors", "edge.resources", "edge.signals"},
     {"edge.records"},
     {
-        "edge.asking",
         "edge.images",
         "edge.labels",
         "edge.privacy",
@@ -25,9 +24,10 @@ LAYERS = [
         "edge.tflite_file",
         "edge.utc",
     },
-    {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes", "edge.truth"},
+    {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes"},
     {"edge.journal", "edge.loading", "edge.sinks"},
-    {"edge.control", "edge.report", "edge.review", "edge.spans"},
+    {"edge.control", "edge.truth"},
+    {"edge.report", "edge.review"},
     {"edge.classifier", "edge.config"},
     {"edge.ahead", "edge.bench", "edge.evaluate"},
     {"edge.daemon", "edge.recording"},
@@ -51,19 +51,8 @@ FOR_DEPLOY = {
 
 
 def package_of(name: str) -> str:
-    """A camera or runtime counts as its package."""
-    for package in (
-        "edge.cameras",
-        "edge.commands",
-        "edge.device",
-        "edge.journal",
-        "edge.report",
-        "edge.review",
-        "edge.runtimes",
-    ):
-        if name.startswith(f"{package}."):
-            return package
-    return name
+    """A module of a package in edge, such as a camera, counts as the package."""
+    return ".".join(name.split(".")[:2]) if name.startswith("edge.") else name
 
 
 def is_module(name: str) -> bool:

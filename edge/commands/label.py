@@ -55,7 +55,8 @@ def label(
 
 
 def _label(path: Path, ends: tuple[str, str], name: Optional[str], other: bool, by: str) -> None:
-    from edge import spans, utc
+    from edge import utc
+    from edge.truth import spans
 
     now_ns = time.time_ns()
     # Whole seconds are as exact as a person is, and are readable.
@@ -69,7 +70,8 @@ def _label(path: Path, ends: tuple[str, str], name: Optional[str], other: bool, 
 
 
 def _list(path: Path) -> None:
-    from edge import spans, utc
+    from edge import utc
+    from edge.truth import spans
 
     found = spans.read(path)
     for each in found:

@@ -121,7 +121,7 @@ def _label_of(text: str, labels: Sequence[str]) -> str:
     """
     from edge.errors import LabelError
     from edge.labels import plain
-    from edge.truth import label_of
+    from edge.truth.live import label_of
 
     try:
         return label_of(text, labels)

@@ -20,7 +20,7 @@ def status(journal: Optional[Path], as_json: bool) -> None:
     """Show what a running daemon does: model, frames, truth, journal, board."""
     import json
 
-    from edge.asking import ask
+    from edge.control.client import ask
     from edge.journal import socket_path
 
     path = require_journal(journal)

@@ -46,7 +46,7 @@ def _journal(context: click.Context, journal: Optional[Path]) -> Path:
 
 
 def _ask(journal: Path, **request: Any) -> None:
-    from edge.asking import ask
+    from edge.control.client import ask
     from edge.journal import socket_path
 
     answer = ask(socket_path(journal), {"do": "truth", **request}, journal=journal)

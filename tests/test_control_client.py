@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge.asking import ask
+from edge.control.client import ask
 from edge.errors import ControlError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from edge import spans
 from edge.errors import JournalError, LabelError
 from edge.journal import schema
+from edge.truth import spans
 
 S = 1_000_000_000
 UTC_NS = 1_780_000_000 * S

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.control import CLIENTS, LINE_BYTES, Control, ask, reply
+from edge.control.server import CLIENTS, LINE_BYTES, Control, ask, reply
 from edge.errors import AlreadyRunningError, ControlError, LabelError
 
 Open = Callable[..., Control]
@@ -219,8 +219,8 @@ def test_the_owner_and_the_group_may_ask(begin: Open, path: Path) -> None:
 
 def test_a_killed_daemons_socket_is_replaced(begin: Open, path: Path) -> None:
     code = (
-        "import sys, time, pathlib, edge.control\n"
-        "edge.control.Control(pathlib.Path(sys.argv[1]), {})\n"
+        "import sys, time, pathlib, edge.control.server\n"
+        "edge.control.server.Control(pathlib.Path(sys.argv[1]), {})\n"
         "print(flush=True)\n"
         "time.sleep(60)"
     )

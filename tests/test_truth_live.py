@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import ControlError, LabelError
-from edge.truth import Truth, label_of, nearest
+from edge.truth.live import Truth, label_of, nearest
 
 LABELS = [
     "tabby, tabby cat",

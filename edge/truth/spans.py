@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Optional
 from edge.errors import JournalError, LabelError
 from edge.journal import schema
 from edge.labels import ClassNames
-from edge.truth import label_of
+from edge.truth.live import label_of
 
 
 class Span(NamedTuple):

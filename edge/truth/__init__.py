@@ -1,0 +1,1 @@
+"""What the camera really sees, as people say it: now, and in spans of time."""
