@@ -8,6 +8,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,13 @@ COMMANDS = [
     if not language and line.startswith("edge ")
 ]
 # What a README shows and a test cannot wait for, or does not have.
-SHORTER = {"--seconds 60": "--seconds 1", "--config config.yaml": "--config config.yaml --camera scene --frames 3"}
+SHORTER = {
+    "--seconds 600": "--seconds 2",
+    "--seconds 60": "--seconds 1",
+    "--config config.yaml": "--config config.yaml --camera scene --frames 3",
+}
+# They speak to a running daemon.
+ASKING = ("edge status", "edge truth")
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +58,27 @@ def test_a_command_runs(command: str, folder: Path) -> None:
         pytest.skip("needs the camera that it names")
     for long, short in SHORTER.items():
         command = command.replace(long, short)
-    arguments = shlex.split(command)[1:]
-    result = subprocess.run(
-        [sys.executable, "-m", "edge", *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=60
-    )
+    with running(folder) if command.startswith(ASKING) else nullcontext():
+        result = edge(folder, *shlex.split(command)[1:])
     assert result.returncode == 0, result.stderr
-    assert result.stdout
+    assert result.stdout + result.stderr
+
+
+def edge(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "edge", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """A daemon that records to the journal that the README names."""
+    command = [sys.executable, "-m", "edge", "run", "--camera", "scene", "--journal", "field.db", "--json"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.terminate()
+        process.stdout.read()
 
 
 def test_the_python_lines_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
