@@ -35,6 +35,10 @@ LAYERS = [
     {"edge.cli"},
     {"edge.__main__"},
 ]
+OPTIONAL = (
+    *("tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "picamera2", "pycoral", "aiohttp", "paho"),
+    *("matplotlib", "jinja2", "pyarrow"),
+)
 FOR_DEPLOY = {
     "edge",
     "edge.bundle",
@@ -114,7 +118,7 @@ def test_every_module_imports_without_what_is_optional() -> None:
     names = sorted(name for name in modules("edge") if name != "edge.__main__")
     code = f"""
 import importlib, sys
-for name in ("tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "picamera2", "pycoral", "aiohttp", "paho"):
+for name in {OPTIONAL!r}:
     sys.modules[name] = None
 for name in {names!r}:
     importlib.import_module(name)
