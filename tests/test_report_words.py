@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.report.drawn import words
+from edge.report import words
 from tests import reports
 
 

@@ -15,7 +15,7 @@ from edge.report.comparison.compare import (
 )
 from edge.report.comparison.correct import Correct
 from edge.report.comparison.sides import KEPT_FRAMES
-from edge.report.drawn.words import count, span
+from edge.report.words import count, span
 
 _ROW = "{:12s}{:>10s}{:>10s}{:>10s}{:>22s}{:>10s}{:>20s}   {}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from edge.report.drawn.words import interval, number, of, percent, short
 from edge.report.figures import Accuracy, ClassAccuracy, JournalFigures
+from edge.report.words import interval, number, of, percent, short
 
 MOST_CLASSES = 20
 """Of a confusion matrix; the others are one."""

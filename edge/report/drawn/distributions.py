@@ -20,8 +20,8 @@ from edge.report.drawn.drawing import (
     styled,
     svg,
 )
-from edge.report.drawn.words import count, listed, ms
 from edge.report.figures import Latency
+from edge.report.words import count, listed, ms
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

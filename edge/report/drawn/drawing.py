@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.report.drawn.words import clean
+from edge.report.words import clean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

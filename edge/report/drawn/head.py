@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple, Optional
 
-from edge.report.drawn.words import (
+from edge.report.figures import Accuracy, JournalFigures, Latency
+from edge.report.words import (
     NOT_KNOWN,
     count,
     device,
@@ -20,7 +21,6 @@ from edge.report.drawn.words import (
     span,
     utc,
 )
-from edge.report.figures import Accuracy, JournalFigures, Latency
 
 # Everything else that is in a journal's events went wrong.
 _ORDINARY = ("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted")

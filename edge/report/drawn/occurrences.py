@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Optional
 from edge.report.drawn.drawing import COLOURS, LEFT_PX, RIGHT_PX, WIDTH_PX, Picture, key, series, stack, styled, svg
 from edge.report.drawn.head import is_trouble
 from edge.report.drawn.timeaxis import DAY_S, limits_s, time_axis
-from edge.report.drawn.words import count, number, short
 from edge.report.figures import Event, JournalFigures
+from edge.report.words import count, number, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,8 @@ from edge.report.drawn.distributions import Curve, distribution
 from edge.report.drawn.drawing import COLOURS, Picture, key, series, stack, styled, svg
 from edge.report.drawn.head import title
 from edge.report.drawn.occurrences import happened
-from edge.report.drawn.words import count, interval, number, percent, short
 from edge.report.figures import Accuracy, JournalFigures, Report, Share
+from edge.report.words import count, interval, number, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Optional
 import msgspec
 
 from edge.report.drawn.head import is_trouble, temperature, throttled_share
-from edge.report.drawn.words import NOT_KNOWN, count, interval, ms, number, of, percent, short, size, span, utc
 from edge.report.figures import Accuracy, Event, JournalFigures, Latencies, Latency, RunFigures, Share
+from edge.report.words import NOT_KNOWN, count, interval, ms, number, of, percent, short, size, span, utc
 from edge.stats import PERCENTILES, STAGES
 
 MOST_EVENTS = 300

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Optional
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.report.drawn.words import utc
 from edge.report.figures import JournalFigures, Moment
+from edge.report.words import utc
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from edge.report.drawn.drawing import COLOURS, Key, Picture, finite, key, line, log_ticks, series, stack, styled, svg
 from edge.report.drawn.head import drops_in_words, temperature
 from edge.report.drawn.timeaxis import Value, held_spans, steps, time_axis
-from edge.report.drawn.words import NOT_KNOWN, count, ms, number, of, percent, span
 from edge.report.figures import JournalFigures, Moment
+from edge.report.words import NOT_KNOWN, count, ms, number, of, percent, span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
