@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError
-from edge.report.drawn import answers, head, plots, tables, words
+from edge.report import words
+from edge.report.drawn import answers, head, plots, tables
 from edge.report.drawn.drawing import PALETTE, Picture, quietly
 from edge.report.figures import JournalFigures, Report
 
