@@ -72,7 +72,7 @@ def share(right: float, total: float, counted: Optional[int] = None) -> Share:
     """A proportion with its interval."""
     counted = round(total) if counted is None else counted
     low, high = wilson(round(right), round(total)) or (None, None)
-    return Share(right, total, counted, right / total if total else None, low, high)
+    return Share(right, total, counted, right / total if total else None, low, high, float(counted))
 
 
 def accuracy(source: str, model: str, days: int, classes: Sequence[str] = CLASSES, level: float = 0.9) -> Accuracy:
@@ -100,6 +100,7 @@ def accuracy(source: str, model: str, days: int, classes: Sequence[str] = CLASSE
             if day % 9 != 5
         },
         unknown=12.0,
+        stretches=None if source == "reviewed pictures" else 30,
     )
 
 

@@ -16,8 +16,8 @@ def test_accuracy_has_its_interval_and_what_it_rests_on() -> None:
     rows = answers.accuracy([told, without])
     assert rows[0][:3] == ["labels", "lite0", f"{100 * told.top1.value:.1f} %"]
     assert rows[0][3] == f"{100 * told.top1.low:.1f} to {100 * told.top1.high:.1f} %"
-    assert rows[0][6:] == ["1,126", "1,126", "12"]
-    assert rows[1][4:6] == ["does not apply", ""]
+    assert rows[0][6:] == ["1,126", "1,126", "1,126", "12"]
+    assert rows[1][4:6] == ["not told", ""]
 
 
 def test_classes_name_their_main_mistakes() -> None:

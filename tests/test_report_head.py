@@ -22,7 +22,7 @@ def test_the_answer_in_words() -> None:
     assert f"at most {age.p50:.1f} ms old, nine in ten at most {age.p90:.1f} ms" in told
     assert "was held back during 4.8 % of the frames (frequency capped)" in told
     assert (
-        "right in 91.1 % of the frames (95 % interval 89.3 to 92.6 %; 1,126 frames looked at; truth: reviewed" in told
+        "right in 91.1 % of the frames (95 % interval 89.3 to 92.6 %; looked at: 1,126 frames; truth: reviewed" in told
     )
     assert "What went wrong: throttled (25 times), camera lost (once), clock jumped (once) and disk low (once)." in told
 

@@ -42,7 +42,7 @@ def test_a_board_that_tells_no_throttling(field: Path) -> None:
 
 def test_throttled_frames_are_counted(tmp_path: Path) -> None:
     told = notes(make_journal(tmp_path / "field.db", minutes=3))
-    assert any(note.startswith("600 frames of 1750 (34.3%) came while the board was held back") for note in told)
+    assert any(note.startswith("600 frames of 1,750 (34.3 %) came while the board was held back") for note in told)
     assert any("too little for a p99, which needs 662" in note for note in told)
 
 
@@ -66,7 +66,7 @@ def test_throttled_frames_are_counted(tmp_path: Path) -> None:
         ("DELETE FROM windows", "The journal holds no minutes yet: no frame was recorded for long enough."),
         (
             """UPDATE windows SET answers = '[["a chair", 1, 600, 0]]' WHERE id = 1""",
-            "600 frames (known at the time) have a truth that is no class of lite0 and count in no share.",
+            "600 frames have a truth (known at the time) that is no class of lite0: counted in no share.",
         ),
     ],
 )
@@ -88,7 +88,7 @@ def test_what_is_missing_is_told(field: Path, statement: str, note: str) -> None
         ([("suspended", {"for_s": 60})], "The machine was suspended once."),
         (
             [("oldest frames deleted", {"rows": 700}), ("oldest frames deleted", {"rows": 300})],
-            "1000 rows of frames were deleted to keep the journal small; minutes count them on.",
+            "1,000 rows of frames were deleted to keep the journal small; minutes count them on.",
         ),
         (
             [("not recording", {"why": "disk full"}), ("recording again", {"rows_lost": 12})],
@@ -113,3 +113,17 @@ def test_details_of_another_kind_do_no_harm(field: Path) -> None:
 
 def test_intervals_say_what_they_leave_out(tmp_path: Path) -> None:
     assert any("the true uncertainty is larger" in note for note in notes(make_journal(tmp_path / "a.db", minutes=3)))
+
+
+def test_how_much_the_intervals_take_is_told(tmp_path: Path) -> None:
+    few = notes(make_journal(tmp_path / "few.db", minutes=3, fps=2.0, reviewed=False))
+    assert any(note.startswith("The truth is known in 2 minutes only, too few to tell how much") for note in few)
+    many = notes(make_journal(tmp_path / "many.db", minutes=15, fps=2.0, reviewed=False))
+    (told,) = [note for note in many if "independent" in note or "for itself" in note or "intervals" in note]
+    assert told.startswith("For the accuracy of lite0 (known at the time) there were 1,200 frames")
+
+
+def test_a_top_5_of_kept_frames_is_told(tmp_path: Path) -> None:
+    told = notes(make_journal(tmp_path / "field.db", minutes=6, fps=2.0))
+    (only,) = [note for note in told if "first five" in note]
+    assert only.endswith("is known of kept frames only: 24, which stand for 120 of 120.")

@@ -7,12 +7,10 @@ from hypothesis import strategies as st
 
 from edge.histogram import Histogram, middles_ns
 from edge.report.comparison.resampling import (
-    blocks_for,
     blocks_of,
     difference_of_medians,
     median_ns,
     medians_ns,
-    student,
     tail,
 )
 from edge.stats import nearest_rank
@@ -94,17 +92,5 @@ def test_durations_of_nothing_have_no_ratio_but_an_interval():
     assert told.resolution_ns >= 512
 
 
-@pytest.mark.parametrize(("freedom", "t"), [(7, 2.364624), (9, 2.262157), (29, 2.045230), (1000, 1.962339)])
-def test_student_t_is_that_of_the_tables(freedom, t):
-    assert student(freedom) == pytest.approx(t, rel=1e-3)
-
-
 def test_less_is_left_out_at_the_ends_where_there_are_few_blocks():
     assert 0.004 < tail(7) < 0.007 < tail(29) < tail(1e9) == pytest.approx(0.025)
-
-
-@given(st.integers(0, 100_000))
-def test_blocks_grow_longer_with_their_number(windows):
-    blocks = blocks_for(windows)
-    assert min(windows, 8) <= blocks <= min(windows, 30)
-    assert blocks <= blocks_for(windows + 1)

@@ -18,11 +18,11 @@ from edge.daemon import Totals
 from edge.journal import schema
 from edge.labels import ClassNames
 from edge.records import Prediction, Record, Timings
-from edge.report.accuracy.accuracy import KNOWN, LABELLED, REVIEWED, Merged
+from edge.report.accuracy.sums import KNOWN, LABELLED, REVIEWED
 from edge.report.accuracy.tally import Tally
 from edge.report.figures import Accuracy
 from edge.report.reading import Reader
-from edge.stats import wilson, wilson_weighted
+from edge.stats import effective_samples, wilson, wilson_weighted
 from tests.journals import BOOTED_NS, LABELS, NS, insert, utc_ns
 
 FRAMES_A_WINDOW = 4
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 
 
 def packed(others: tuple[int, ...]) -> bytes:
-    return b"".join(each.to_bytes(2, "little") + b"\x10\x00" for each in others)
+    return b"".join(each.to_bytes(2, "little") + b"\x10\x00" for each in others).ljust(16, b"\xff")
 
 
 def at_ns(number: int) -> int:
@@ -118,7 +118,7 @@ def tallied(path: Path) -> Tally:
 
 
 def told(path: Path) -> dict[str, Accuracy]:
-    return {merged.accuracy.source: merged.accuracy for merged in tallied(path).told()}
+    return {accuracy.source: accuracy for accuracy in tallied(path).told()}
 
 
 def shares(accuracy: Accuracy) -> tuple[float, float, Optional[float]]:
@@ -206,19 +206,46 @@ def test_windows_that_no_label_touches_count_all_frames_whatever_was_kept(tmp_pa
     with closing(schema.connect(path)) as connection:
         connection.execute("DELETE FROM frames WHERE sequence >= 2")
     found = told(path)
-    # Of the first window a frame is labelled and one is left; the second counts in full, as if nothing were missing.
-    assert shares(found[KNOWN])[:2] == (125, 125)
+    # Of the first window a frame is labelled and one is left, and both stand for it all; the second counts as it is.
+    assert shares(found[KNOWN])[:2] == (150, 150)
     assert found[KNOWN].top1.counted == 101
-    assert shares(found[LABELLED])[:2] == (0, 25)
+    assert shares(found[LABELLED])[:2] == (0, 50)
 
 
-def test_a_labelled_minute_without_kept_frames_is_told(tmp_path: Path) -> None:
-    path = journal(tmp_path, [Seen(ROBIN, "robin")] * 8, [span(0, 4, "robin")])
+def test_a_minute_that_labels_cut_and_that_kept_no_frames_is_told(tmp_path: Path) -> None:
+    path = journal(tmp_path, [Seen(ROBIN, "robin")] * 8, [span(1, 4, "robin")])
     with closing(schema.connect(path)) as connection:
         connection.execute("DELETE FROM frames WHERE sequence < 4")
     tally = tallied(path)
-    assert [merged.accuracy.top1.total for merged in tally.told()] == [4]
-    assert tally.notes == ["1 minute that a later label touches kept no frames: what was true then counts nowhere."]
+    assert [accuracy.top1.total for accuracy in tally.told()] == [4]
+    assert tally.notes == ["1 minute that labels cover in part kept no frames: what was true then counts nowhere."]
+
+
+def test_a_labelled_minute_needs_no_kept_frames(tmp_path: Path) -> None:
+    frames = [Seen(ROBIN, stands_for=70), *[Seen(SHARK, stands_for=10)] * 3, *[Seen(DAISY, stands_for=5)] * 4]
+    path = journal(tmp_path, frames, [span(0, 5, "robin"), span(4, 8, "robin", said_s=1)])
+    with closing(schema.connect(path)) as connection:
+        connection.execute("DELETE FROM frames")
+    tally = tallied(path)
+    (accuracy,) = tally.told()
+    assert (accuracy.source, accuracy.top1.right, accuracy.top1.total) == (LABELLED, 70, 120)
+    assert (accuracy.top1.counted, accuracy.top5, tally.notes) == (120, None, [])
+
+
+def test_top_5_of_a_labelled_minute_is_of_its_kept_frames(tmp_path: Path) -> None:
+    frames = [
+        Seen(ROBIN, stands_for=40),
+        Seen(SHARK, others=(ROBIN,), stands_for=40),
+        *[Seen(DAISY, stands_for=10)] * 6,
+    ]
+    path = journal(tmp_path, frames, [span(0, 8, "robin")])
+    with closing(schema.connect(path)) as connection:
+        connection.execute("DELETE FROM frames WHERE sequence IN (2, 3) OR sequence >= 4")
+        connection.execute("UPDATE frames SET stands_for = 1 + 2 * (sequence = 0)")
+    accuracy = told(path)[LABELLED]
+    assert (accuracy.top1.right, accuracy.top1.total) == (40, 140)
+    # Two frames are left of the first minute, which had 100, and none of the second.
+    assert (accuracy.top5.right, accuracy.top5.total, accuracy.top5.counted) == (100, 100, 2)
 
 
 def test_a_label_is_taken_back(tmp_path: Path) -> None:
@@ -260,7 +287,7 @@ def test_models_are_told_apart(tmp_path: Path) -> None:
         insert(connection, "runs", run="run-2", model_id=2)
         insert(connection, "clocks", run_id=2)
         insert(connection, "windows", run_id=2, frames=3, answers=json.dumps([("robin", SHARK, 3, 0)]))
-    found = {merged.accuracy.model: shares(merged.accuracy)[:2] for merged in tallied(path).told()}
+    found = {accuracy.model: shares(accuracy)[:2] for accuracy in tallied(path).told()}
     assert found == {"lite0 (abababab)": (4, 4), "lite0 (cdcdcdcd)": (0, 3)}
 
 
@@ -308,7 +335,7 @@ def test_a_stratum_that_nobody_looked_at_is_told(tmp_path: Path) -> None:
     (note,) = tally.notes
     assert "1 picture" in note
     assert "'changed'" in note
-    assert shares(tally.told()[0].accuracy)[:2] == (50, 50)
+    assert shares(tally.told()[0])[:2] == (50, 50)
 
 
 def test_a_reviewed_picture_does_not_count_as_a_label_as_well(tmp_path: Path) -> None:
@@ -316,7 +343,7 @@ def test_a_reviewed_picture_does_not_count_as_a_label_as_well(tmp_path: Path) ->
     add_pictures(path, [(0, "unsure", 3.0, ROBIN)])
     found = told(path)
     assert shares(found[REVIEWED])[:2] == (3, 3)
-    assert shares(found[LABELLED])[:2] == (40, 40)  # the other one is no picture
+    assert shares(found[LABELLED])[:2] == (1, 1)  # the other one is no picture
 
 
 def test_a_picture_within_a_labelled_span_corrects_its_frame(tmp_path: Path) -> None:
@@ -327,8 +354,84 @@ def test_a_picture_within_a_labelled_span_corrects_its_frame(tmp_path: Path) -> 
     assert shares(found[REVIEWED])[:2] == (0, 9)
 
 
-def test_what_merges_are_sums_of_squares(tmp_path: Path) -> None:
-    merged: list[Merged] = tallied(
-        journal(tmp_path, [Seen(ROBIN, "robin", stands_for=3)] * 4, [span(0, 2, "robin")])
-    ).told()
-    assert [(each.accuracy.source, each.squares) for each in merged] == [(KNOWN, 18), (LABELLED, 18)]
+def test_confirming_what_was_known_changes_nothing(tmp_path: Path) -> None:
+    """Two hundred minutes at 88 %, and somebody looks at pictures of unsure frames, which are wrong more often."""
+    frames = [Seen(ROBIN if number % 25 < 22 else SHARK, "robin", stands_for=25) for number in range(800)]
+    path = journal(tmp_path, frames, [of_frame(number * 20, "robin") for number in range(40)])
+    add_pictures(path, [(number * 20, "unsure", 25.0, frames[number * 20].class_id) for number in range(40)])
+    with closing(schema.connect(path)) as connection:
+        connection.execute("UPDATE pictures SET truth = 'robin'")
+        connection.execute("DELETE FROM frames")
+    tally = tallied(path)
+    known = {accuracy.source: accuracy for accuracy in tally.told()}[KNOWN]
+    assert (known.top1.value, known.top1.total, tally.notes) == (0.88, 20_000, [])
+
+
+def test_a_correction_moves_one_frame_and_not_all_that_it_stands_for(tmp_path: Path) -> None:
+    frames = [Seen(ROBIN, "robin", stands_for=25)] * 8
+    labels = [of_frame(0, "great white shark"), of_frame(1, None), of_frame(5, "a chair")]
+    found = told(journal(tmp_path, frames, labels))[KNOWN]
+    assert (shares(found), found.unknown) == ((197, 198, 197), 1)
+    assert {each.truth: each.top1.total for each in found.classes} == {
+        "great white shark, white shark": 1,
+        "robin": 197,
+    }
+
+
+def test_a_correction_moves_one_frame_of_a_minute_that_labels_cut(tmp_path: Path) -> None:
+    frames = [Seen(ROBIN, "robin", stands_for=25)] * 4
+    found = told(journal(tmp_path, frames, [span(0, 2, "tulip"), of_frame(0, "robin"), of_frame(3, "tulip")]))
+    assert shares(found[LABELLED])[:2] == (1, 50)
+    assert shares(found[KNOWN])[:2] == (49, 50)
+
+
+def test_a_correction_is_found_by_its_picture_where_no_row_was_kept(tmp_path: Path) -> None:
+    path = journal(tmp_path, [Seen(ROBIN, "robin", stands_for=25)] * 4, [of_frame(2, "tulip"), of_frame(3, "tulip")])
+    add_pictures(path, [(2, "unsure", 25.0, ROBIN)])
+    with closing(schema.connect(path)) as connection:
+        connection.execute("UPDATE pictures SET truth = 'robin', file = 'x.jpg'")
+        connection.execute("DELETE FROM frames")
+    tally = tallied(path)
+    assert shares({accuracy.source: accuracy for accuracy in tally.told()}[KNOWN])[:2] == (99, 100)
+    assert tally.notes == ["1 labelled frame has no row any more: what was said of it counts nowhere."]
+
+
+def test_kept_frames_stand_for_all_of_their_minute(tmp_path: Path) -> None:
+    frames = [Seen(ROBIN, "robin", stands_for=10)] * 4 + [Seen(SHARK, "robin", stands_for=10)] * 4
+    path = journal(tmp_path, frames, [span(1, 7, "daisy")])
+    with closing(schema.connect(path)) as connection:  # one row of each minute, which is known to stand for few
+        connection.execute("DELETE FROM frames WHERE sequence NOT IN (0, 7)")
+    assert shares(told(path)[KNOWN])[:2] == (40, 80)
+
+
+def test_runs_with_too_few_predictions_have_no_top_5(tmp_path: Path) -> None:
+    path = journal(tmp_path, [Seen(ROBIN, "robin"), Seen(SHARK, "robin", others=(ROBIN,))] * 4)
+    assert told(path)[KNOWN].top5.value == 1
+    with closing(schema.connect(path)) as connection:
+        connection.execute("UPDATE frames SET others = substr(others, 1, 8)")
+    assert told(path)[KNOWN].top5 is None
+    assert shares(told(path)[KNOWN])[:2] == (4, 8)
+
+
+def test_pictures_that_were_deleted_unseen_are_told(tmp_path: Path) -> None:
+    path = journal(tmp_path, [], [of_frame(0, "robin")])
+    add_pictures(path, [(0, "ordinary", 50.0, ROBIN), (1, "ordinary", 50.0, SHARK), (2, "ordinary", 50.0, SHARK)])
+    with closing(schema.connect(path)) as connection:
+        connection.execute("UPDATE pictures SET file = 'x.jpg' WHERE sequence = 2")
+    (note,) = tallied(path).notes
+    assert note.startswith("1 picture was deleted before anyone looked: ")
+
+
+def test_reviewed_pictures_of_several_strata_tell_by_strata(tmp_path: Path) -> None:
+    # 90 % of the frames are ordinary and all but always right; of the others as many pictures are looked at.
+    path = journal(tmp_path, [], [of_frame(number, "robin") for number in range(60)])
+    ordinary = [(number, "ordinary", 90.0, SHARK if number == 0 else ROBIN) for number in range(30)]
+    add_pictures(
+        path, ordinary + [(number, "unsure", 10.0, ROBIN if number % 2 else SHARK) for number in range(30, 60)]
+    )
+    share = told(path)[REVIEWED].top1
+    # 0.9^2 * (1/30 * 29/30) / 29 + 0.1^2 * 0.25 / 29
+    variance = (0.81 * 29 / 900 + 0.01 / 4) / 29
+    assert share.value == pytest.approx(0.92, abs=1e-6)
+    assert share.effective == pytest.approx(0.92 * 0.08 / variance, rel=1e-3)
+    assert share.effective > effective_samples(3000, 30 * 90**2 + 30 * 10**2)

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.report.accuracy.truths import Truths
+from edge.report.accuracy.truths import CUT, NO_LABEL, Truths
 from edge.report.rows import Label
 
 MOMENTS = np.arange(-1, 13)
@@ -47,14 +47,15 @@ def test_the_labelled_spans_are_the_moments_that_have_a_label(told) -> None:
 
 
 @given(st.lists(spans, max_size=4), st.integers(-1, 11), st.integers(0, 5))
-def test_a_span_touches_what_it_shares_a_moment_with(told, from_ns, long_ns) -> None:
-    labels = [span(number, *each) for number, each in enumerate(told)]
-    shared = any(
-        label.from_utc_ns <= moment < label.to_utc_ns
-        for label in labels
-        for moment in range(from_ns, from_ns + long_ns + 1)
-    )
-    assert bool(Truths(labels).touch(np.array([from_ns]), np.array([from_ns + long_ns]))[0]) == shared
+def test_a_span_is_of_one_truth_where_all_its_moments_are(told, from_ns, long_ns) -> None:
+    resolved = Truths(span(number, *each) for number, each in enumerate(told))
+    moments = resolved.of_spans(np.arange(from_ns, from_ns + long_ns + 1)).tolist()
+    of_all = {"none" if place == NO_LABEL else resolved.said[place] for place in moments}
+    over = int(resolved.over(np.array([from_ns]), np.array([from_ns + long_ns]))[0])
+    if over == CUT:
+        assert len(of_all) > 1
+    else:
+        assert of_all == {"none" if over == NO_LABEL else resolved.said[over]}
 
 
 @given(st.lists(spans, max_size=4), st.lists(frames, max_size=4))
@@ -77,5 +78,5 @@ def test_of_two_words_said_at_once_the_later_row_holds() -> None:
 def test_without_labels_all_is_as_it_was_known() -> None:
     nothing = Truths([])
     assert nothing.now([1, 1], [0, 1], np.array([3, 4]), ["cat", None]) == ["cat", None]
-    assert not nothing.touch(np.array([0]), np.array([10])).any()
+    assert nothing.over(np.array([0]), np.array([10])).tolist() == [NO_LABEL]
     assert nothing.labelled_ns().shape == (0, 2)

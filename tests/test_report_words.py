@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.report import words
+from edge.report.figures import Share
 from tests import reports
 
 
@@ -102,3 +104,9 @@ def test_what_ran_is_told_once() -> None:
     assert words.device(journal) == "Raspberry Pi 4 Model B Rev 1.2"
     assert words.models(journal) == "efficientnet_lite0_greenhouse on ai-edge-litert 2.3.0 (cpu, 4 threads)"
     assert words.device(reports.nothing().journals[0]) == "not known"
+
+
+def test_what_a_share_rests_on() -> None:
+    alike = Share(9.0, 10.0, 12_000, 0.9, 0.8, 0.95, 31.4)
+    assert words.looked_at(alike) == "12,000 frames, which tell as much as 31 independent ones"
+    assert words.looked_at(msgspec.structs.replace(alike, effective=11_900.0)) == "12,000 frames"

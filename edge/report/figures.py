@@ -40,6 +40,9 @@ class Share(msgspec.Struct, frozen=True):
     value: Optional[float]
     low: Optional[float]
     high: Optional[float]
+    effective: float
+    """Independent answers that would tell as much, of which the interval is: frames that follow each other are alike,
+    and those that stand for many tell no more than they are."""
 
 
 class ClassAccuracy(msgspec.Struct, frozen=True):
@@ -60,12 +63,16 @@ class Accuracy(msgspec.Struct, frozen=True):
     model: str
     top1: Share
     top5: Optional[Share]
-    """None where the model has no more than 5 classes."""
+    """None where the model has no more than 5 classes, or too few predictions were recorded; where it is known of kept
+    frames only, they are its total."""
     classes: list[ClassAccuracy]
     days: dict[str, Share]
     """Top-1 by UTC date."""
     unknown: float
     """Frames whose truth is no class of the model; they count in no share."""
+    stretches: Optional[int]
+    """Of neighbouring time in which the truth is known: the intervals are of how much accuracy differs between them,
+    unless they are fewer than 8. None of reviewed pictures, which lie far apart."""
 
 
 class Moment(msgspec.Struct, frozen=True):

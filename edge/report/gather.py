@@ -16,7 +16,6 @@ from edge.errors import JournalError
 from edge.histogram import Histogram
 from edge.journal.packing import Histograms
 from edge.records import NS_PER_MS
-from edge.report.accuracy.accuracy import Merged
 from edge.report.accuracy.tally import Tally
 from edge.report.counts import Counts
 from edge.report.figures import Event, JournalFigures, Latencies, Latency, Report, RunFigures
@@ -35,7 +34,6 @@ class Gathered(NamedTuple):
 
     figures: JournalFigures
     histograms: Histograms
-    accuracy: list[Merged]
 
 
 def gather(paths: Sequence[Path], bins: int = 300) -> Report:
@@ -60,7 +58,7 @@ def gather(paths: Sequence[Path], bins: int = 300) -> Report:
         made_utc_s=round(time.time(), 3),
         journals=[journal.figures for journal in journals],
         latency=latencies(merged),
-        outliers=outliers([(each.figures, each.accuracy) for each in journals]),
+        outliers=outliers([each.figures for each in journals]),
     )
 
 
@@ -113,7 +111,6 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
         latency = latencies(histograms)
         events = _events(reader)
         runs = _runs(reader, times_ns)
-        told = [merged.accuracy for merged in accuracy]
         figures = JournalFigures(
             name=name,
             path=str(path),
@@ -128,12 +125,12 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
             governors=list(counts.governors),
             latency=latency,
             predicted=counts.predicted(),
-            accuracy=told,
+            accuracy=accuracy,
             moments=moments.told(),
             events=events,
-            notes=[*notes(reader, counts, latency, told, events), *tally.notes],
+            notes=[*notes(reader, counts, latency, accuracy, events), *tally.notes],
         )
-        return Gathered(figures, histograms, accuracy)
+        return Gathered(figures, histograms)
 
 
 def _runs(reader: Reader, times_ns: NDArray[np.int64]) -> list[RunFigures]:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from edge.report.counts import Counts
 from edge.report.figures import Accuracy, Event, Latencies
 from edge.report.reading import Reader
+from edge.report.stretches import FEWEST_BLOCKS
+from edge.report.words import count, looked_at, number, of, percent
 from edge.stats import minimum_samples
 
 _TABLES = {"windows": "minutes", "events": "events", "runs": "runs", "models": "models", "frames": "frames"}
@@ -31,9 +33,9 @@ def notes(
     elif not counts.windows:
         told.append("The journal holds no minutes yet: no frame was recorded for long enough.")
     if counts.unrecorded:
-        told.append(f"{_count(counts.unrecorded, 'frame was', 'frames were')} not recorded and count nowhere.")
+        told.append(f"{count(counts.unrecorded, 'frame was', 'frames were')} not recorded and count nowhere.")
     told += [
-        f"{_count(rows, *_words(table))} of the journal {'is' if rows == 1 else 'are'} damaged in part: "
+        f"{count(rows, *_words(table))} of the journal {'is' if rows == 1 else 'are'} damaged in part: "
         "what could not be read counts nowhere."
         for table, rows in sorted(reader.damaged.items())
         if rows
@@ -45,16 +47,33 @@ def notes(
     told += _of_recording(events)
     told += _of_open(reader)
     told += [
-        f"{each.unknown:g} frames ({each.source}) have a truth that is no class of {each.model} and count in no share."
+        f"{count(each.unknown, 'frame has', 'frames have')} a truth ({each.source}) that is no class of {each.model}: "
+        "counted in no share."
         for each in accuracy
         if each.unknown
     ]
-    if any(each.top1.total for each in accuracy):
-        told.append(
-            "The intervals of accuracy take each frame for itself; frames that follow each other are alike, so the "
-            "true uncertainty is larger."
+    return told + [sentence for each in accuracy for sentence in _of_accuracy(each)]
+
+
+def _of_accuracy(told: Accuracy) -> list[str]:
+    top1, top5 = told.top1, told.top5
+    if not top1.total or told.stretches is None:
+        return []
+    name = f"{told.model} ({told.source})"
+    if told.stretches < FEWEST_BLOCKS:
+        sentences = [
+            f"The truth is known in {count(told.stretches, 'minute')} only, too few to tell how much the accuracy of "
+            f"{name} differs from one to another: its interval takes each frame for itself, though frames that follow "
+            "each other are alike, so the true uncertainty is larger."
+        ]
+    else:
+        sentences = [f"For the accuracy of {name} there were {looked_at(top1)}; the intervals are of so many."]
+    if top5 is not None and top5.counted < top1.counted:
+        sentences.append(
+            f"Whether the truth was among the first five answers of {name} is known of kept frames only: "
+            f"{number(top5.counted)}, which stand for {number(round(top5.total))} of {number(round(top1.total))}."
         )
-    return told
+    return sentences
 
 
 def _of_throttled(latency: Latencies) -> list[str]:
@@ -62,8 +81,9 @@ def _of_throttled(latency: Latencies) -> list[str]:
     throttled, steady = samples.get("throttled", 0), samples.get("steady", 0)
     if not throttled:
         return []
+    whole = throttled + steady
     told = (
-        f"{_count(throttled, 'frame', 'frames')} of {throttled + steady} ({throttled / (throttled + steady):.1%}) came "
+        f"{count(throttled, 'frame')} of {number(whole)} ({percent(of(throttled, whole))}) came "
         "while the board was held back; their latency is told apart"
     )
     needed = minimum_samples(0.99)
@@ -97,10 +117,10 @@ def _of_recording(events: Sequence[Event]) -> list[str]:
         rows[event.kind] += _number(event.detail.get("rows")) + _number(event.detail.get("rows_lost"))
     kinds = Counter(event.kind for event in events)
     if kinds["oldest frames deleted"]:
-        gone = _count(rows["oldest frames deleted"], "row of a frame was", "rows of frames were")
+        gone = count(rows["oldest frames deleted"], "row of a frame was", "rows of frames were")
         told.append(f"{gone} deleted to keep the journal small; minutes count them on.")
     if rows["recording again"]:
-        told.append(f"{_count(rows['recording again'], 'row of a frame', 'rows of frames')} could not be written.")
+        told.append(f"{count(rows['recording again'], 'row of a frame', 'rows of frames')} could not be written.")
     if kinds["not recording"]:
         why = next(str(event.detail.get("why")) for event in reversed(events) if event.kind == "not recording")
         told.append(f"The journal could not be written {_times(kinds['not recording'])}, at last because of: {why}.")
@@ -123,12 +143,8 @@ def _words(table: str) -> tuple[str, str]:
     return many.removesuffix("s"), many
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
+def _times(times: int) -> str:
+    return "once" if times == 1 else f"{number(times)} times"
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Optional, TypeVar
@@ -21,6 +21,7 @@ from edge.report.rows import Answer, Clock, Event, Label, Model, Picture, Run, W
 ROWS_AT_ONCE = 50_000
 """So many frames are in memory at a time."""
 _WINDOWS_AT_ONCE = 1_000
+_NAMED_AT_ONCE = 10_000
 _STEP_NS = 1_000_000_000
 _MOST_STEPS = 2_000
 _WINDOW = (
@@ -131,6 +132,39 @@ class Reader:
         where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
         for rows in self._chunks(f"SELECT {', '.join(columns)} FROM frames{where} ORDER BY id"):
             yield tuple(zip(*rows))
+
+    def named_frames(self, columns: Sequence[str], named: Iterable[tuple[int, int]]) -> Iterator[tuple[Any, ...]]:
+        """The rows of some frames, by run id and sequence, as far as they were kept; the columns of one at a time."""
+        pairs = sorted(named)
+        for first in range(0, len(pairs), _NAMED_AT_ONCE):
+            listed = ", ".join(f"({run_id:d}, {number:d})" for run_id, number in pairs[first : first + _NAMED_AT_ONCE])
+            sql = f"SELECT {', '.join(columns)} FROM frames WHERE (run_id, sequence) IN (VALUES {listed})"
+            for rows in self._chunks(sql):
+                yield from rows
+
+    def predictions(self) -> dict[int, int]:
+        """Run id -> how many predictions each of its frames has, at most five; only of runs that kept frames.
+
+        All frames of a run have as many, and its rows follow each other: looking at some of them is enough.
+        """
+        found: dict[int, int] = {}
+        to_see = [(self._prediction("1 ORDER BY id"), self._prediction("1 ORDER BY id DESC"))]
+        while to_see:
+            first, last = to_see.pop()
+            if first is None or last is None:  # there are no frames
+                continue
+            for _, run_id, predictions in (first, last):
+                found[run_id] = max(found.get(run_id, 0), predictions)
+            if first[1] != last[1]:
+                middle = (first[0] + last[0] + 1) // 2
+                to_see.append((first, self._prediction(f"id < {middle:d} ORDER BY id DESC")))
+                to_see.append((self._prediction(f"id >= {middle:d} ORDER BY id"), last))
+        return found
+
+    def _prediction(self, which: str) -> Optional[tuple[int, int, int]]:
+        """Id, run id and number of predictions of the first row of those."""
+        sql = f"SELECT id, run_id, 1 + length(others) / 4 FROM frames WHERE {which} LIMIT 1"
+        return next((tuple(rows[0]) for rows in self._chunks(sql)), None)
 
     def kept(self) -> int:
         """How many frames have a row."""

@@ -10,6 +10,7 @@ from edge.report.figures import JournalFigures, Share
 
 NOT_KNOWN = "not known"
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_NEARLY_ALL = 0.9
 _UNITS_S = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 _KEPT_CONTROLS = "\n\t"
 _REPLACEMENT = "\ufffd"
@@ -76,6 +77,14 @@ def interval(share: Share) -> str:
     if share.low is None or share.high is None:
         return NOT_KNOWN
     return f"{100 * share.low:.1f} to {100 * share.high:.1f} %"
+
+
+def looked_at(share: Share, what: str = "frame") -> str:
+    """How much a share rests on, "12,000 frames, which tell as much as 31 independent ones"."""
+    told = count(share.counted, what)
+    if share.effective >= _NEARLY_ALL * share.counted:
+        return told
+    return f"{told}, which tell as much as {count(round(share.effective), 'independent one')}"
 
 
 def utc(seconds: Optional[float], *, to_seconds: bool = False) -> str:

@@ -3,247 +3,238 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.report.accuracy.accuracy import KNOWN, LABELLED, REVIEWED, SOURCES, Key, Merged, Names, Sums, merged
-from edge.report.accuracy.truths import Truths
+from edge.report.accuracy import sample
+from edge.report.accuracy.accuracy import TOP, Names, merged
+from edge.report.accuracy.kept import COLUMNS, Kept
+from edge.report.accuracy.minutes import DAY_NS, Minutes
+from edge.report.accuracy.sums import KNOWN, LABELLED, REVIEWED, SOURCES, Key, Sums, all_of, moved, one, total
+from edge.report.accuracy.truths import CUT, NO_LABEL, Truths
+from edge.report.accuracy.varying import Effective, Varying, limited
+from edge.report.figures import Accuracy
 from edge.report.reading import Reader
 from edge.report.rows import Model, Picture, Window, top_ids
+from edge.report.stretches import FEWEST_BLOCKS
+from edge.report.words import count
 
-_DAY_NS = 86_400 * 10**9
-_COLUMNS = ("run_id", "sequence", "monotonic_ns", "class_id", "others", "truth", "stands_for")
-_NOTHING = -1
+_NAMED = COLUMNS[:6]
 
 
 class Tally:
     """Counts a journal's answers by source of truth.
 
-    `add_window` takes each window; what people labelled since is counted by `add_frames` and `add_pictures` after that.
+    `add_window` takes each window; what people said since is counted by `add_frames` and `add_pictures` after that.
+    Windows hold all frames, and are counted as they are, by what labels say of their time or else by what was known
+    then; a label on a frame moves that one only. Where labels cut a window, its kept frames stand for it.
     """
 
     def __init__(self, reader: Reader, times_ns: NDArray[np.int64]) -> None:
         """Read what people said; `times_ns` are the reader's `window_times`."""
         self._reader = reader
         self.truths = Truths(reader.labels())
-        self._sums: defaultdict[Key, Sums] = defaultdict(Sums)
+        self.varying = Varying()
         self.notes: list[str] = []
-        self._names = {model.id: Names(model) for model in reader.models.values()}
-        self._model_ids = {run.id: run.model.id for run in reader.runs.values()}
-        named = self.truths.frames
-        self._pictures = list(reader.pictures()) if named else []
-        self._sampled = {(picture.run_id, picture.sequence) for picture in self._pictures}
-        self._lone = any(frame not in self._sampled for frame in named)
-        self._windows: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
-        """Run id -> begin and end of the windows that count by their kept frames."""
-        self._touched = self._touch(times_ns)
-        self._days = (reader.utc_ns(times_ns[:, 0], times_ns[:, 1]) // _DAY_NS).tolist()
+        self._minutes = Minutes(reader, times_ns, self.truths)
+        self._of_model = {model.id: Names(model) for model in reader.models.values()}
+        self._names = {run.id: self._names_of(run.model.id) for run in reader.runs.values()}
+        fullest = reader.predictions()
+        self._short = {
+            run.id for run in reader.runs.values() if fullest.get(run.id, TOP) < min(TOP, len(run.model.labels))
+        }
+        self._counted: defaultdict[Key, list[int]] = defaultdict(lambda: [0, 0, 0])
+        """Of windows that are counted as they are: frames, those in top 5, and those of which that is known."""
+        self._sums: defaultdict[Key, Sums] = defaultdict(Sums)
+        self._frames = np.zeros(len(times_ns), np.int64)
+        self._exact = np.zeros(len(times_ns), bool)
+        """Which of the windows that labels touch are counted as they are."""
+        self._pictures = list(reader.pictures()) if self.truths.frames else []
+        self._reviewed: dict[int, Effective] = {}
 
     def add_window(self, place: int, window: Window) -> None:
-        """Count the answers of a window if no later label touches it; `place` is its row in `window_times`."""
-        answers = [answer for answer in window.answers if answer.truth is not None]
-        if answers and self._touched[place]:
-            self._windows[window.run_id].append((window.began_ns, window.ended_ns))
-            return
-        model_id = self._model_ids.get(window.run_id, 0)
-        for truth, class_id, frames, in_top5 in answers:
-            key = Key(KNOWN, model_id, str(truth), class_id, self._days[place])
-            self._sums[key] = self._sums[key].plus(Sums(frames, in_top5, frames, frames))
+        """Count the answers of a window, unless labels cut it; `place` is its row in `window_times`."""
+        said = int(self._minutes.said[place])
+        source, label = KNOWN, None
+        if said != NO_LABEL:
+            self._frames[place] = window.frames
+            self._exact[place] = said != CUT and bool(window.answers)
+            source, label = LABELLED, None if said == CUT else self.truths.said[said]
+            if not self._exact[place] or label is None:
+                return
+        model_id = self._model_id(window.run_id)
+        names, day = self._names_of(model_id), int(self._minutes.days[place])
+        # Whether a truth that was said later was in the top 5, only kept frames tell.
+        tells_top5 = label is None and window.run_id not in self._short
+        told = [0, 0, 0, 0]
+        for truth, class_id, frames, in_top5 in window.answers:
+            true = truth if label is None else label
+            if true is None:
+                continue
+            counted = self._counted[Key(source, model_id, true, class_id, day)]
+            values = (frames, in_top5 * tells_top5, frames * tells_top5)
+            for index, value in enumerate(values):
+                counted[index] += value
+            if meant := names.meant(true):
+                right_of = frames * (class_id in meant)
+                told = [told[0] + right_of, told[1] + frames, told[2] + values[0], told[3] + values[2]]
+        if told[1]:
+            right, frames, in_top5, of_top5 = told
+            self.varying.add(source, model_id, place, right, frames, in_top5, of_top5)
 
     def add_frames(self) -> None:
-        """Count the kept frames of labelled spans, of windows that a label touches, and those that a label names."""
-        if not self.truths.said and not self._lone and not self._windows:
-            return
-        windows = {run_id: np.array(sorted(spans), np.int64) for run_id, spans in self._windows.items()}
-        used = {run_id: np.zeros(len(spans), bool) for run_id, spans in windows.items()}
-        for columns in self._reader.frames(_COLUMNS, None if self._lone else self._around_ns(windows)):
-            self._add_frames(columns, windows, used)
-        unused = sum(int((~each).sum()) for each in used.values())
-        if unused:
-            self.notes.append(
-                f"{_minutes(unused)} that a later label touches kept no frames: what was true then counts nowhere."
-            )
+        """Count the kept frames where labels cut windows, and the frames that labels name."""
+        for key, counted in self._counted.items():
+            self._sums[key] = self._sums[key].plus(all_of(*counted))
+        self._counted.clear()
+        if self.truths.said:
+            kept = Kept(self._reader, self.truths, self._minutes, self._names, self._short)
+            for columns in self._reader.frames(COLUMNS, self._around_ns()):
+                kept.add(columns)
+            for each in kept.counted(self._frames, self._exact):
+                for key, sums in each.sums.items():
+                    self._sums[key] = self._sums[key].plus(sums)
+                self.varying.add_many(each.source, each.model_id, each.rows)
+            touched = (self._minutes.said != NO_LABEL) & ~self._exact
+            lost = int((touched & (self._frames > 0) & (kept.weights == 0)).sum())
+            if lost:
+                self.notes.append(
+                    f"{count(lost, 'minute')} that labels cover in part kept no frames: what was true then counts "
+                    "nowhere."
+                )
+        self._add_named()
 
     def add_pictures(self) -> None:
-        """Count the pictures that a person looked at.
-
-        Each stands for its share of all frames; within a stratum those that were looked at stand for those that were
-        not, so that it does no harm to look at some strata more than at others.
-        """
-        strata: defaultdict[tuple[int, str], list[Picture]] = defaultdict(list)
+        """Count the pictures that a person looked at."""
+        by_model: defaultdict[int, list[tuple[Picture, Optional[str]]]] = defaultdict(list)
         for picture in self._pictures:
-            strata[self._model_ids.get(picture.run_id, 0), picture.stratum].append(picture)
-        seen = {key: [each for each in pictures if self._said(each)] for key, pictures in strata.items()}
-        for (model_id, stratum), pictures in strata.items():
-            reviewed = seen[model_id, stratum]
-            if reviewed:
-                whole, part = (sum(each.stands_for for each in some) for some in (pictures, reviewed))
-                for picture in reviewed:
-                    self._add_picture(model_id, picture, picture.stands_for * whole / part if part > 0 else 0.0)
-            elif any(seen[other] for other in seen if other[0] == model_id):
-                self.notes.append(
-                    f"Nobody looked at {_pictures(len(pictures))} kept as {stratum!r}: the accuracy of reviewed "
-                    "pictures leaves out the frames that they stand for."
-                )
+            said = self.truths.frames.get((picture.run_id, picture.sequence))
+            by_model[self._model_id(picture.run_id)].append((picture, said))
+        for model_id, pictures in by_model.items():
+            names = self._names_of(model_id)
+            strata = sample.seen(pictures, names)
+            self._reviewed[model_id] = sample.effective(strata, names)
+            self.notes += sample.notes(pictures)
+            for picture, truth, weight, _, in_top5 in (each for stratum in strata for each in stratum):
+                utc_ns = self._reader.clock(picture.run_id).utc_ns(np.array([picture.monotonic_ns], np.int64))
+                key = Key(REVIEWED, model_id, truth, picture.class_id, int(utc_ns[0] // DAY_NS))
+                self._sums[key] = self._sums[key].plus(one(weight, in_top5, picture.run_id not in self._short))
 
-    def told(self) -> list[Merged]:
+    def told(self) -> list[Accuracy]:
         """The accuracies, by source and model."""
         groups: defaultdict[tuple[int, int], dict[Key, Sums]] = defaultdict(dict)
         for key, each in self._sums.items():
-            groups[SOURCES.index(key.source), key.model_id][key] = each
-        models = self._reader.models
-        shared = Counter(model.name for model in models.values())
+            if each.weight > 0 or each.of_top5 > 0:
+                groups[SOURCES.index(key.source), key.model_id][key] = each
+        shared = Counter(model.name for model in self._reader.models.values())
         result = []
         for (source, model_id), sums in sorted(groups.items(), key=lambda group: group[0]):
             names = self._names_of(model_id)
             model = names.model
             title = f"{model.name} ({model.sha256[:8]})" if shared[model.name] > 1 else model.name
-            result.append(merged(SOURCES[source], title, names, sums))
+            effective = self._effective(SOURCES[source], names, sums)
+            result.append(merged(SOURCES[source], title, names, sums, effective))
         return result
 
-    def _add_frames(
-        self,
-        columns: tuple[Any, ...],
-        windows: Mapping[int, NDArray[np.int64]],
-        used: Mapping[int, NDArray[np.bool_]],
+    def _effective(self, source: str, names: Names, sums: dict[Key, Sums]) -> Effective:
+        if source == REVIEWED:
+            return self._reviewed.get(names.model.id, Effective())
+        varying = self.varying.told(source, names.model.id)
+        if varying.stretches is None or varying.stretches < FEWEST_BLOCKS:
+            return Effective(stretches=varying.stretches or 0)
+        known = total({key: each for key, each in sums.items() if names.meant(key.truth)})
+        return Effective(
+            limited(known.weight, known.squares, varying.top1),
+            limited(known.of_top5, known.squares_of_top5, varying.top5),
+            varying.stretches,
+        )
+
+    def _add_named(self) -> None:
+        """Move each frame that a label names from what was counted to what the label says."""
+        named = self.truths.frames
+        sampled = {(picture.run_id, picture.sequence): picture for picture in self._pictures}
+        rows = list(self._reader.named_frames(_NAMED, named)) if named else []
+        found = {row[:2] for row in rows}
+        rows += [
+            tuple(getattr(picture, column) for column in _NAMED)
+            for frame, picture in sampled.items()
+            if frame in named and frame not in found
+        ]
+        if rows:
+            run_id, monotonic_ns = (np.array([row[column] for row in rows], np.int64) for column in (0, 2))
+            utc_ns = self._reader.utc_ns(run_id, monotonic_ns)
+            places, inside = (each.tolist() for each in self._minutes.of_frames(run_id, monotonic_ns))
+            newest, days = self.truths.of_spans(utc_ns).tolist(), (utc_ns // DAY_NS).tolist()
+            for index, row in enumerate(rows):
+                place = places[index]
+                source, old, day = LABELLED, None, days[index]
+                if newest[index] != NO_LABEL:
+                    old = self.truths.said[newest[index]]
+                elif inside[index]:
+                    source, old = KNOWN, row[5]
+                if inside[index] and (self._minutes.said[place] == NO_LABEL or self._exact[place]):
+                    day = int(self._minutes.days[place])
+                if old is not None or row[:2] not in sampled:
+                    self._name(row, (source, old), named[row[:2]], place, day)
+        lost = len(set(named) - found - set(sampled))
+        if lost:
+            self.notes.append(
+                f"{count(lost, 'labelled frame has', 'labelled frames have')} no row any more: what was said of "
+                f"{'it' if lost == 1 else 'them'} counts nowhere."
+            )
+
+    def _name(
+        self, row: tuple[Any, ...], was: tuple[str, Optional[str]], truth: Optional[str], place: int, day: int
     ) -> None:
-        run_id, monotonic_ns = np.array(columns[0], np.int64), np.array(columns[2], np.int64)
-        utc_ns = self._reader.utc_ns(run_id, monotonic_ns)
-        codes = _Codes()
-        known = codes.of(columns[5])
-        known[~_inside(run_id, monotonic_ns, windows, used)] = _NOTHING
-        newest = self.truths.of_spans(utc_ns)
-        truth = np.where(newest >= 0, codes.of((*self.truths.said, None))[newest], known)
-        labelled = newest >= 0
-        for index, said in self.truths.of_frames(columns[0], columns[1]):
-            if truth[index] == _NOTHING:
-                # A picture of a weighted sample counts with the sample; by itself it would stand for too much.
-                if (columns[0][index], columns[1][index]) in self._sampled:
-                    continue
-                labelled[index] = True
-            truth[index] = codes.one(said)
-        chosen = np.flatnonzero(truth != _NOTHING)
-        if not chosen.size:
+        """Count a frame, whose columns are `_NAMED`, as what a label says of it.
+
+        Args:
+            row: the frame.
+            was: the source and truth that it was counted with; a truth of None: it was not counted.
+            truth: what the label says.
+            place: of its window.
+            day: on which it counts.
+        """
+        source, old = was
+        if truth == old:
             return
-        ids = top_ids([columns[3][index] for index in chosen], [columns[4][index] for index in chosen])
-        model_id = np.array([self._model_ids.get(each, 0) for each in run_id[chosen].tolist()])
-        groups = np.stack([labelled[chosen], model_id, truth[chosen]])
-        weights = np.array(columns[6], np.float64)[chosen]
-        days = utc_ns[chosen] // _DAY_NS
-        for group in np.unique(groups, axis=1).T:
-            mine = (groups == group[:, None]).all(axis=0)
-            source, name = (KNOWN, LABELLED)[group[0]], codes.names[group[2]]
-            self._add_alike(source, int(group[1]), name, ids[mine], weights[mine], days[mine])
+        ids, model_id = top_ids([row[3]], [row[4]])[0].tolist(), self._model_id(row[0])
+        names = self._names_of(model_id)
+        taken, of_top5 = 1.0, float(row[0] not in self._short)
+        if old is None:
+            source = LABELLED
+        else:
+            key = Key(source, model_id, old, ids[0], day)
+            self._sums[key], taken, of_top5 = moved(self._sums[key], not names.meant(old).isdisjoint(ids))
+        for said, sign in ((old, -1), (truth, 1)):
+            if said is None:
+                continue
+            meant = names.meant(said)
+            in_top5 = of_top5 * (not meant.isdisjoint(ids))
+            if sign > 0:
+                key = Key(source, model_id, said, ids[0], day)
+                self._sums[key] = self._sums[key].plus(Sums(taken, taken, taken, in_top5, of_top5, of_top5, of_top5))
+            if meant:
+                told = (taken * (ids[0] in meant), taken, in_top5, of_top5)
+                self.varying.add(source, model_id, place, *(sign * each for each in told))
 
-    def _add_alike(
-        self,
-        source: str,
-        model_id: int,
-        truth: str,
-        ids: NDArray[np.uint16],
-        weights: NDArray[np.float64],
-        days: NDArray[np.int64],
-    ) -> None:
-        """Count frames of one source, model and truth."""
-        in_top5 = np.isin(ids, list(self._names_of(model_id).meant(truth))).any(axis=1)
-        pairs, which = np.unique(days << 16 | ids[:, 0], return_inverse=True)
-        sums = (weights, weights * in_top5, weights**2)
-        totals = [np.bincount(which, values, len(pairs)).tolist() for values in sums]
-        counts = np.bincount(which, minlength=len(pairs)).tolist()
-        for pair, *told in zip(pairs.tolist(), *totals, counts):
-            key = Key(source, model_id, truth, pair & 0xFFFF, pair >> 16)
-            self._sums[key] = self._sums[key].plus(Sums(*told))
-
-    def _add_picture(self, model_id: int, picture: Picture, weight: float) -> None:
-        truth = str(self._said(picture))
-        ids = top_ids([picture.class_id], [picture.others])
-        days = self._reader.clock(picture.run_id).utc_ns(np.array([picture.monotonic_ns], np.int64)) // _DAY_NS
-        self._add_alike(REVIEWED, model_id, truth, ids, np.array([weight]), days)
-
-    def _said(self, picture: Picture) -> Optional[str]:
-        return self.truths.frames.get((picture.run_id, picture.sequence))
+    def _model_id(self, run_id: int) -> int:
+        run = self._reader.runs.get(run_id)
+        return run.model.id if run else 0
 
     def _names_of(self, model_id: int) -> Names:
-        return self._names.get(model_id) or Names(Model(model_id, "unknown", "", ()))
+        if model_id not in self._of_model:
+            self._of_model[model_id] = Names(Model(model_id, "unknown", "", ()))
+        return self._of_model[model_id]
 
-    def _times_of_named(self) -> dict[int, NDArray[np.int64]]:
-        """Run id -> sorted monotonic times of the frames that labels name, as far as the journal still knows them."""
-        times: defaultdict[int, list[int]] = defaultdict(list)
-        for picture in self._pictures:
-            if (picture.run_id, picture.sequence) in self.truths.frames:
-                times[picture.run_id].append(picture.monotonic_ns)
-        if self._lone:
-            for run_ids, sequences, monotonic_ns in self._reader.frames(_COLUMNS[:3]):
-                for index, _ in self.truths.of_frames(run_ids, sequences):
-                    times[run_ids[index]].append(monotonic_ns[index])
-        return {run_id: np.sort(np.array(each, np.int64)) for run_id, each in times.items()}
-
-    def _touch(self, times_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Which windows hold a moment or a frame that somebody labelled."""
-        run_id, began_ns, ended_ns = times_ns.T
-        last_ns = np.maximum(began_ns, ended_ns - 1)
-        long_ns = last_ns - began_ns
-        # Where the machine slept within a window, it is two spans of UTC.
-        began_utc_ns, last_utc_ns = self._reader.utc_ns(run_id, began_ns), self._reader.utc_ns(run_id, last_ns)
-        touched = self.truths.touch(began_utc_ns, began_utc_ns + long_ns)
-        touched |= self.truths.touch(last_utc_ns - long_ns, last_utc_ns)
-        for each, named_ns in self._times_of_named().items():
-            mine = run_id == each
-            first = np.searchsorted(named_ns, began_ns[mine])
-            touched[mine] |= np.searchsorted(named_ns, ended_ns[mine], side="right") > first
-        return touched
-
-    def _around_ns(self, windows: Mapping[int, NDArray[np.int64]]) -> NDArray[np.int64]:
+    def _around_ns(self) -> NDArray[np.int64]:
         """The spans of monotonic time in which all frames lie that may count."""
         labelled_ns = self.truths.labelled_ns()
-        spans = [np.zeros((0, 2), np.int64), *windows.values()]
+        spans = [self._minutes.cut_ns]
         for run in self._reader.runs.values():
             of_run = self._reader.clock(run.id).monotonic_ns(labelled_ns)
             of_run = np.clip(of_run, run.started_ns, run.ended_ns)
             spans.append(of_run[of_run[:, 0] < of_run[:, 1]])
         return np.concatenate(spans)
-
-
-class _Codes:
-    """Numbers for truths, so that they can be compared many at once."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self._known: dict[Optional[str], int] = {None: _NOTHING}
-
-    def one(self, truth: Optional[str]) -> int:
-        if truth not in self._known:
-            self._known[truth] = len(self.names)
-            self.names.append(str(truth))
-        return self._known[truth]
-
-    def of(self, truths: Iterable[Optional[str]]) -> NDArray[np.int64]:
-        return np.array([self.one(truth) for truth in truths], np.int64)
-
-
-def _inside(
-    run_id: NDArray[np.int64],
-    monotonic_ns: NDArray[np.int64],
-    windows: Mapping[int, NDArray[np.int64]],
-    used: Mapping[int, NDArray[np.bool_]],
-) -> NDArray[np.bool_]:
-    """Whether each frame lies in one of the windows; those that hold one are marked as used."""
-    inside = np.zeros(len(run_id), bool)
-    for each, spans in windows.items():
-        mine = np.flatnonzero(run_id == each)
-        places = np.searchsorted(spans[:, 0], monotonic_ns[mine], side="right") - 1
-        within = (places >= 0) & (monotonic_ns[mine] <= spans[places, 1])
-        inside[mine] = within
-        used[each][places[within]] = True
-    return inside
-
-
-def _minutes(count: int) -> str:
-    return "1 minute" if count == 1 else f"{count} minutes"
-
-
-def _pictures(count: int) -> str:
-    return "the 1 picture" if count == 1 else f"any of the {count} pictures"

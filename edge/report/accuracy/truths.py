@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from edge.report.rows import Label
 
+NO_LABEL, CUT = -1, -2
+"""In place of an index into `Truths.said`: no label holds, or one holds only a part, or several different ones do."""
+
 
 class Truths:
     """The labels of a journal, so resolved that the newest word on a frame, else on its span of time, is found."""
@@ -29,14 +32,15 @@ class Truths:
         """The truths of the labels of spans; None takes back what was known."""
         # Between two neighbouring ends of spans the same label is the newest.
         self._ends = np.unique(np.array([end for span in spans for end in span[:2]], np.int64))
-        self._newest = np.full(len(self._ends) + 1, -1)  # before the first end, after each
-        for number, (from_ns, to_ns, _) in enumerate(spans):
+        self._newest = np.full(len(self._ends) + 1, NO_LABEL)  # before the first end, after each
+        alike: dict[Optional[str], int] = {}
+        for number, (from_ns, to_ns, truth) in enumerate(spans):
             first, last = np.searchsorted(self._ends, (from_ns, to_ns)) + 1
-            self._newest[first:last] = number
-        self._before = np.concatenate(([0], np.cumsum(self._newest >= 0)))
+            self._newest[first:last] = alike.setdefault(truth, number)
+        self._changes = np.concatenate(([0], np.cumsum(np.diff(self._newest) != 0)))
 
     def of_spans(self, utc_ns: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The newest label whose span holds each moment, as an index into `said`; -1 where there is none."""
+        """What the newest label says whose span holds each moment, as an index into `said`; else `NO_LABEL`."""
         return self._newest[np.searchsorted(self._ends, utc_ns, side="right")]
 
     def labelled_ns(self) -> NDArray[np.int64]:
@@ -44,12 +48,15 @@ class Truths:
         holds = np.flatnonzero(self._newest[1:] >= 0)  # after the last end none does
         return np.stack((self._ends[holds], self._ends[np.minimum(holds + 1, len(self._ends) - 1)]), axis=1)
 
-    def touch(self, from_utc_ns: NDArray[np.int64], to_utc_ns: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether a labelled span holds a moment of each span from the first to the second, both included."""
+    def over(self, from_utc_ns: NDArray[np.int64], to_utc_ns: NDArray[np.int64]) -> NDArray[np.intp]:
+        """What labels say of each whole span from the first to the second, both included.
+
+        Returns:
+            An index into `said`, the same for the same truth; `NO_LABEL`; or `CUT`.
+        """
         first = np.searchsorted(self._ends, from_utc_ns, side="right")
         last = np.searchsorted(self._ends, to_utc_ns, side="right")
-        touched: NDArray[np.bool_] = self._before[last + 1] > self._before[first]
-        return touched
+        return np.where(self._changes[first] == self._changes[last], self._newest[first], CUT)
 
     def now(
         self, run_id: Sequence[int], sequence: Sequence[int], utc_ns: NDArray[np.int64], known: Sequence[Optional[str]]

@@ -10,11 +10,12 @@ import msgspec
 from edge import __version__
 from edge.journal.packing import STATES, STEADY
 from edge.records import NS_PER_MS
-from edge.report.accuracy.accuracy import SOURCES
+from edge.report.accuracy.sums import SOURCES
 from edge.report.comparison.conditions import Differs, differing, notes
 from edge.report.comparison.correct import Correct
-from edge.report.comparison.resampling import FEWEST_BLOCKS, Blocks, Interval, difference_of_medians, median_ns
+from edge.report.comparison.resampling import Blocks, Interval, difference_of_medians, median_ns
 from edge.report.comparison.sides import Side, place_of, read_side
+from edge.report.stretches import FEWEST_BLOCKS
 from edge.stats import STAGES, in_ms, minimum_samples, newcombe
 
 BETTER, WORSE, CANNOT_TELL = "better", "worse", "cannot tell"

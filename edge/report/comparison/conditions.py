@@ -8,9 +8,9 @@ from typing import Any, Callable, Optional
 import msgspec
 
 from edge.journal.packing import STATES, STEADY, THROTTLED
-from edge.report.comparison.resampling import FEWEST_BLOCKS
 from edge.report.comparison.sides import KEPT_FRAMES, Side
 from edge.report.rows import Run
+from edge.report.stretches import FEWEST_BLOCKS
 
 NOTHING = "not known"
 _SHORT_S = 60

@@ -10,24 +10,9 @@ from typing import NamedTuple, Optional
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.report.stretches import CONFIDENCE, student
+
 RESAMPLES = 1_000
-CONFIDENCE = 0.95
-MOST_BLOCKS = 30
-"""More say hardly more, and the shorter they are the more a block resembles its neighbour. Source: B. Schmeiser,
-"Batch size effects in the analysis of simulation output", Operations Research 30 (1982), which finds little use in
-more than 30."""
-FEWEST_BLOCKS = 8
-"""Source: the same; intervals from fewer are very wide, and their ends a matter of luck."""
-
-
-def blocks_for(windows: int) -> int:
-    """Into how many blocks to gather so many windows: each as long as there are many, within the limits above.
-
-    So that blocks grow longer than whatever makes neighbours alike, and more at the same time. Source: G. L. Jones,
-    M. Haran, B. S. Caffo and R. Neath, "Fixed-width output analysis for Markov chain Monte Carlo", Journal of the
-    American Statistical Association 101 (2006).
-    """
-    return min(windows, max(FEWEST_BLOCKS, min(MOST_BLOCKS, round(math.sqrt(windows)))))
 
 
 class Blocks(NamedTuple):
@@ -151,18 +136,6 @@ def tail(freedom: float, confidence: float = CONFIDENCE) -> float:
         confidence: two-sided.
     """
     return NormalDist().cdf(-math.sqrt((freedom + 1) / freedom) * student(freedom, confidence))
-
-
-def student(freedom: float, confidence: float = CONFIDENCE) -> float:
-    """Student's t that holds so much between itself and its negative; to 0.1 % from 6 degrees of freedom.
-
-    Source: M. Abramowitz, I. Stegun, "Handbook of mathematical functions" (1964), 26.7.5.
-    """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    first = (z**3 + z) / 4
-    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-    third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-    return z + first / freedom + second / freedom**2 + third / freedom**3
 
 
 def _freedom(

@@ -14,10 +14,11 @@ from edge.errors import JournalError
 from edge.histogram import BUCKETS, Histogram, middles_ns
 from edge.journal.packing import STATES, STEADY
 from edge.report.accuracy.tally import Tally
-from edge.report.comparison.correct import Correct, Stretches, correct_by_source
-from edge.report.comparison.resampling import FEWEST_BLOCKS, MOST_BLOCKS, Blocks, blocks_for, blocks_of
+from edge.report.comparison.correct import Correct, correct_by_source
+from edge.report.comparison.resampling import Blocks, blocks_of
 from edge.report.reading import Reader
 from edge.report.rows import Label, Picture, Run, Window
+from edge.report.stretches import FEWEST_BLOCKS, MOST_BLOCKS, blocks_for
 from edge.stats import STAGES
 
 LAST = "last"
@@ -151,10 +152,8 @@ def _gathered(reader: Reader) -> Side:
     governors: Counter[str] = Counter()
     warmth = np.zeros(2)
     tally = Tally(reader, reader.window_times())
-    answers = Stretches(reader, tally.truths)
     for place, window in enumerate(reader.windows()):
         tally.add_window(place, window)
-        answers.add_window(window)
         seconds += _seconds(window)
         frames += window.frames
         if window.governor is not None:
@@ -183,7 +182,7 @@ def _gathered(reader: Reader) -> Side:
         basis=basis,
         used=used,
         blocks={stage: blocks_of(counts[:, place], middles_ns()) for place, stage in enumerate(STAGES)},
-        correct=correct_by_source(tally.told(), answers),
+        correct=correct_by_source(tally),
         damaged=reader.damaged["windows"],
     )
 

@@ -15,7 +15,7 @@ from edge.report.comparison.compare import (
 )
 from edge.report.comparison.correct import Correct
 from edge.report.comparison.sides import KEPT_FRAMES
-from edge.report.words import count, span
+from edge.report.words import count, percent, span
 
 _ROW = "{:12s}{:>10s}{:>10s}{:>10s}{:>22s}{:>10s}{:>20s}   {}"
 
@@ -95,8 +95,9 @@ def _accuracy(told: AccuracyComparison) -> list[str]:
 
 
 def _correct(name: str, side: Correct) -> str:
-    told = f"{side.value:.1%} (95 % interval {side.low:.1%} to {side.high:.1%}) of {count(side.counted, 'frame')}"
-    return f"  {name}: {told}, which tell as much as {count(round(side.effective), 'independent one')}"
+    told = f"{percent(side.value)} (95 % interval {100 * side.low:.1f} to {100 * side.high:.1f} %)"
+    alike = f"which tell as much as {count(round(side.effective), 'independent one')}"
+    return f"  {name}: {told} of {count(side.counted, 'frame')}, {alike}"
 
 
 def _in_brackets(points: Optional[Change], reason: Optional[str]) -> str:

@@ -35,16 +35,17 @@ class Confusion(NamedTuple):
 
 
 def accuracy(accuracies: Sequence[Accuracy]) -> list[list[str]]:
-    """For each source and model: both, top-1, interval, top-5, interval, frames looked at, standing for, unknown."""
+    """For each source and model: both, top-1, interval, top-5, interval, looked at, effective, standing, unknown."""
     return [
         [
             each.source,
             each.model,
             percent(each.top1.value),
             interval(each.top1),
-            "does not apply" if each.top5 is None else percent(each.top5.value),
+            "not told" if each.top5 is None else percent(each.top5.value),
             "" if each.top5 is None else interval(each.top5),
             number(each.top1.counted),
+            number(round(each.top1.effective)),
             number(round(each.top1.total)),
             number(round(each.unknown)),
         ]

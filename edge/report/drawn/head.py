@@ -12,6 +12,7 @@ from edge.report.words import (
     device,
     interval,
     listed,
+    looked_at,
     models,
     ms,
     number,
@@ -205,7 +206,7 @@ def _accuracy(accuracy: Optional[Accuracy]) -> Tile:
     if accuracy is None or accuracy.top1.value is None:
         return Tile("Right", NOT_KNOWN, "no truth to hold the answers against")
     share = accuracy.top1
-    about = f"of {count(share.counted, 'frame')}; 95 % interval {interval(share)}"
+    about = f"of {looked_at(share)}; 95 % interval {interval(share)}"
     return Tile(f"Right ({short(accuracy.source, _NAME)})", percent(share.value), about)
 
 
@@ -214,7 +215,7 @@ def _accuracy_in_words(accuracy: Accuracy) -> str:
     return (
         f"{short(accuracy.model, _NAME)} was right in {percent(share.value)} of the frames "
         f"(95 % interval {interval(share)}; "
-        f"{count(share.counted, 'frame')} looked at; truth: {short(accuracy.source, _NAME)})."
+        f"looked at: {looked_at(share)}; truth: {short(accuracy.source, _NAME)})."
     )
 
 

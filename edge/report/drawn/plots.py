@@ -13,7 +13,7 @@ from edge.report.drawn.drawing import COLOURS, Picture, key, series, stack, styl
 from edge.report.drawn.head import title
 from edge.report.drawn.occurrences import happened
 from edge.report.figures import Accuracy, JournalFigures, Report, Share
-from edge.report.words import count, interval, number, percent, short
+from edge.report.words import count, interval, looked_at, number, percent, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -181,7 +181,7 @@ def _day_ticks(first: date, last: date) -> tuple[list[int], list[str]]:
 
 
 def _share_in_words(share: Share) -> str:
-    return f"{percent(share.value)} ({interval(share)}; {count(share.counted, 'frame')})"
+    return f"{percent(share.value)} ({interval(share)}; {looked_at(share)})"
 
 
 def _compact(value: float) -> str:
