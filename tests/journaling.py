@@ -78,6 +78,11 @@ def until(condition: Callable[[], object], what: str = "it", seconds: float = 10
         time.sleep(0.01)
 
 
+def until_kept(journal: Journal, count: int) -> None:
+    """Wait until so many rows of frames are in the file."""
+    until(lambda: journal.status().kept == count, f"{count} rows: {journal.status()}")
+
+
 def sound(path: Path) -> bool:
     return bool(value(path, "PRAGMA integrity_check") == "ok")
 

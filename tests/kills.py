@@ -1,5 +1,6 @@
-"""Kills what writes a journal, again and again, and looks at what it left: `python -m tests.kills LANE FOLDER ROUNDS SEED`.
+"""Kills what writes a journal, again and again, and looks at what it left.
 
+`python -m tests.kills LANE FOLDER ROUNDS SEED`, where a lane is the name of a function here.
 In a process of its own, which imports everything once; each round is a fork of it. Prints what it counted as JSON.
 """
 
@@ -24,7 +25,7 @@ from edge.journal.sink import Journal
 from tests.journaling import facts, record, rows, settings, sound, value
 
 _TOLD = struct.Struct("<qq")
-_LONG_S, _SLACK_S = 0.5, 0.3
+_LONG_S, _SLACK_S = 1.2, 1.0
 
 
 def killed(work: Callable[[int], None], after_s: float) -> list[tuple[int, int]]:
@@ -69,8 +70,7 @@ def begun(path: Path) -> bool:
     """Whether there are tables. A kill in the file's first moments leaves what only a writer can tidy up."""
     try:
         return path.exists() and value(path, "SELECT count(*) FROM sqlite_master") > 0
-    except sqlite3.OperationalError as error:
-        assert "readonly" in str(error)
+    except sqlite3.OperationalError:
         return False
 
 
@@ -79,7 +79,7 @@ def batches(folder: Path, rounds: int, chance: random.Random) -> Counter[str]:
     path, seen, before = folder / "j.db", Counter[str](), ""
     for number in range(rounds):
         run = f"run-{number}"
-        after_s = 0.005 + 0.145 * chance.random() ** 2 if number % 30 else _LONG_S
+        after_s = 0.005 + 0.145 * chance.random() ** 2 if number % 40 else _LONG_S
         told = killed(recorder(path, run), after_s)
         ended_ns = time.monotonic_ns()
         seen["kills"] += 1
@@ -105,10 +105,8 @@ def batches(folder: Path, rounds: int, chance: random.Random) -> Counter[str]:
         seen["rows"] += len(found)
         seen["cut a batch"] += len(found) < len(told)
         if value(path, f"SELECT count(*) FROM runs WHERE run = '{run}'"):
-            left = rows(
-                path,
-                f"SELECT run, ended_ns, ended_because FROM runs WHERE run <> '{run}' AND ended_because IS NOT '{recovery.BECAUSE}'",
-            )
+            others = f"run <> '{run}' AND ended_because IS NOT '{recovery.BECAUSE}'"
+            left = rows(path, f"SELECT run, ended_ns, ended_because FROM runs WHERE {others}")
             assert not left, left
             if before:
                 _counted(path, before)

@@ -138,6 +138,9 @@ class Medium:
         """Rows would go on into a file that nobody can find any more."""
         if self._connection is None or _identity(self._path) == self._file:
             return
+        with contextlib.suppress(sqlite3.Error):
+            # What waits in the log belongs to the file that is gone, and not to one in its place.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.close()
         self._run_id = None
         _log.warning("The journal %s was deleted or replaced while it was written: a new one begins.", self._path)

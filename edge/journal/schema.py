@@ -144,10 +144,11 @@ def connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         # Debian builds SQLite so that it overwrites what is deleted, which doubles what a deleted row costs the card.
         connection.execute("PRAGMA secure_delete = OFF")
         version = check(connection, path)
+        if not version:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # which writes, also where it is so already
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if mode == 'wal' else 'FULL'}")
         (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
@@ -169,16 +170,17 @@ def refuse_others(path: Path) -> None:
     Raises:
         JournalError: it is something else, or a journal of a newer version.
     """
-    with contextlib.suppress(OSError):
+    ours = True
+    try:
         ours = may_be_ours(path)
-        if not path.exists():
-            return
-        try:
+        if path.exists():
             with contextlib.closing(open_to_read(path)) as connection:
                 check(connection, path)
-        except sqlite3.Error as error:
-            if type(error) is sqlite3.DatabaseError and not ours:
-                raise _no_journal(path) from None
+    except OSError:
+        return
+    except sqlite3.Error as error:
+        if type(error) is sqlite3.DatabaseError and not ours:
+            raise _no_journal(path) from None
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -216,9 +218,16 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
         sqlite3.DatabaseError: it is no database, or damaged.
         JournalError: it is a database of something else, or of a newer version.
     """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    alone = not connection.in_transaction
+    if alone:
+        connection.execute("BEGIN")  # so that all is of one moment: another program may be making it just now
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (objects,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    finally:
+        if alone and connection.in_transaction:
+            connection.execute("COMMIT")
     if application != APPLICATION_ID and (application or version or objects):
         raise JournalError(f"{path} is a database, but no journal of edge: give another file.")
     if version > VERSION:
