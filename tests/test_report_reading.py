@@ -180,3 +180,31 @@ def test_a_journal_whose_pages_are_damaged_is_one_sentence(tmp_path: Path) -> No
 def test_without_a_journal_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="No journal"):
         Reader(tmp_path / "none.db")
+
+
+@pytest.mark.parametrize("gap", [1, 1000])
+def test_how_many_predictions_the_frames_of_a_run_have(tmp_path: Path, gap: int) -> None:
+    path = tmp_path / "field.db"
+    lengths = [4, 0, 2, 2, 4, 1, 3]
+    with closing(schema.connect(path)) as connection:
+        connection.execute("BEGIN")
+        insert(connection, "models")
+        frame_id = 0
+        for number, others in enumerate(lengths):
+            run_id = insert(connection, "runs", run=f"run-{number}")
+            for sequence in range(1 + number % 3):
+                frame_id += gap if sequence else 1
+                insert(connection, "frames", id=frame_id, run_id=run_id, sequence=sequence, others=b"\0" * 4 * others)
+        insert(connection, "runs", run="without frames")
+        connection.execute("COMMIT")
+    with Reader(path) as reader:
+        assert reader.predictions() == {1 + number: 1 + others for number, others in enumerate(lengths)}
+        assert sorted(reader.named_frames(("run_id", "sequence"), [(3, 2), (1, 0), (1, 1), (9, 0)])) == [(1, 0), (3, 2)]
+
+
+def test_without_frames_nobody_knows_how_many_predictions_they_have(tmp_path: Path) -> None:
+    path = tmp_path / "field.db"
+    schema.connect(path).close()
+    with Reader(path) as reader:
+        assert reader.predictions() == {}
+        assert list(reader.named_frames(("run_id",), [(1, 1)])) == []

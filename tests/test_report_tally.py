@@ -52,6 +52,7 @@ def journal(
     folder: Path, frames: list[Seen], labels: Sequence[dict[str, Any]] = (), names: Sequence[str] = LABELS
 ) -> Path:
     """A run with these frames, all kept, and windows that count them as often as they stand for others."""
+    folder.mkdir(exist_ok=True)
     path = folder / "field.db"
     with closing(schema.connect(path)) as connection:
         connection.execute("BEGIN")
@@ -435,3 +436,19 @@ def test_reviewed_pictures_of_several_strata_tell_by_strata(tmp_path: Path) -> N
     assert share.value == pytest.approx(0.92, abs=1e-6)
     assert share.effective == pytest.approx(0.92 * 0.08 / variance, rel=1e-3)
     assert share.effective > effective_samples(3000, 30 * 90**2 + 30 * 10**2)
+
+
+def test_intervals_take_as_many_answers_as_the_minutes_differ(tmp_path: Path) -> None:
+    right, wrong = Seen(ROBIN, "robin", stands_for=100), Seen(SHARK, "robin", others=(ROBIN,), stands_for=100)
+    other = Seen(SHARK, "robin", stands_for=100)
+    minutes = [[right] * 4, [wrong] * 4, [right, right, wrong, other]]
+    frames = [seen for number in range(36) for seen in minutes[number % 9 // 3]]
+    accuracy = told(journal(tmp_path, frames))[KNOWN]
+    assert (accuracy.stretches, accuracy.top1.counted) == (8, 14_400)
+    assert accuracy.top1.effective < 100
+    assert 100 < accuracy.top5.effective < 14_400
+    (only,) = accuracy.classes
+    (day,) = accuracy.days.values()
+    assert only.top1 == day == accuracy.top1
+    few = told(journal(tmp_path / "few", frames[:28]))[KNOWN]
+    assert (few.stretches, few.top1.effective) == (7, 2_800)

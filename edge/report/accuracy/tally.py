@@ -79,7 +79,7 @@ class Tally:
                 counted[index] += value
             if meant := names.meant(true):
                 right_of = frames * (class_id in meant)
-                told = [told[0] + right_of, told[1] + frames, told[2] + values[0], told[3] + values[2]]
+                told = [told[0] + right_of, told[1] + frames, told[2] + values[1], told[3] + values[2]]
         if told[1]:
             right, frames, in_top5, of_top5 = told
             self.varying.add(source, model_id, place, right, frames, in_top5, of_top5)
