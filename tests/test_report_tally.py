@@ -446,7 +446,7 @@ def test_intervals_take_as_many_answers_as_the_minutes_differ(tmp_path: Path) ->
     accuracy = told(journal(tmp_path, frames))[KNOWN]
     assert (accuracy.stretches, accuracy.top1.counted) == (8, 14_400)
     assert accuracy.top1.effective < 100
-    assert 100 < accuracy.top5.effective < 14_400
+    assert 8 < accuracy.top5.effective < 100
     (only,) = accuracy.classes
     (day,) = accuracy.days.values()
     assert only.top1 == day == accuracy.top1
