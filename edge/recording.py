@@ -66,20 +66,26 @@ class Recording:
         self._newest: Optional[Record] = None
         self._dropped = 0
         self._truth = Truth(facts.labels, self._on_truth)
-        self._begun = False
+        self._begun = self._camera_knows = False
+        self._review = config.review
+        self._kept_pictures = 0
         path = journal_path(config.journal)
         self._control = _control(path, {"status": self._answer_status, "truth": self._answer_truth})
-        self.journal = journal = Journal(config.journal, facts)
+        try:
+            self.journal = journal = Journal(config.journal, facts)
+        except BaseException:
+            if self._control:
+                self._control.close()
+            raise
         self._monitor = device.Monitor(on_reading=journal.reading)
         self._sampler = Sampler(
             pictures_folder(journal.path),
             config.review,
             config.privacy,
-            journal.picture,
+            self._on_picture,
             on_delete=journal.forget,
             on_trouble=lambda sentence: journal.event("pictures not kept", why=sentence),
         )
-
         self._begun = True
 
     @property
@@ -99,6 +105,7 @@ class Recording:
 
     def see(self, frame: Frame, record: Record) -> None:
         """Show a frame to the sampler of pictures."""
+        self._camera_knows = frame.label is not None
         self._sampler.see(frame, record)
 
     def status(self) -> dict[str, Any]:
@@ -115,11 +122,11 @@ class Recording:
             "frames": frames,
             "fps": round(frames / seconds, 2) if seconds else None,
             "dropped": self._dropped,
-            "truth": self.truth,
+            "truth": self.truth if newest is None else newest.truth,
             "newest": None if newest is None else {"utc": newest.utc, "predictions": _told(newest)},
             "latency": {name: {"p50_ms": live.p50, "p90_ms": live.p90} for name, live in self._window.live().items()},
             "journal": msgspec.to_builtins(self.journal.status()),
-            "pictures": self._sampler.trouble,
+            "pictures": self._pictures(),
             "board": _known(self._monitor.latest),
         }
 
@@ -137,11 +144,27 @@ class Recording:
 
     def _answer_truth(self, request: dict[str, Any]) -> dict[str, Any]:
         self._require_begun()
-        return self._truth.answer(request)
+        answer = self._truth.answer(request)
+        if self._camera_knows:
+            answer["note"] = "the camera tells the truth of its frames itself, and that comes first"
+        return answer
 
     def _require_begun(self) -> None:
         if not self._begun:
             raise ControlError("The daemon is starting: try again in a moment.")
+
+    def _on_picture(self, record: Record, stratum: str, stands_for: float, file: str) -> None:
+        self._kept_pictures += 1
+        self.journal.picture(record, stratum, stands_for, file)
+
+    def _pictures(self) -> Optional[dict[str, Any]]:
+        if not self._review.keep_pictures:
+            return None
+        return {
+            "folder": str(pictures_folder(self.journal.path)),
+            "kept": self._kept_pictures,
+            "trouble": self._sampler.trouble,
+        }
 
     def _on_truth(self, name: Optional[str], by: str) -> None:
         if name is None:

@@ -37,6 +37,8 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     if not journals and not named:
         raise ConfigError("No journal is named: give JOURNAL, or set EDGE_JOURNAL to it.")
     paths = journals or (Path(str(named)),)
+    if as_json and click.get_current_context().get_parameter_source("out") is click.core.ParameterSource.COMMANDLINE:
+        raise click.UsageError("--out is for the page, and --json prints: give one of them.")
     if as_json:
         click.echo(msgspec.json.encode(gather(paths)))
         return

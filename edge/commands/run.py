@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import click
 
 from edge.commands import Finite, configured, journal_option, json_option, model_options, opened
-from edge.errors import EdgeError
+from edge.errors import ConfigError, EdgeError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
@@ -66,11 +66,14 @@ def _run(
 
     from edge import daemon, sinks
     from edge.cameras import open_camera
+    from edge.journal import pictures_folder
     from edge.tensors import native_size_px
 
     logging.basicConfig(format="Warning: %(message)s")
     totals = daemon.Totals()
     recorded = config.journal.path is not None
+    if config.review.keep_pictures and not recorded:
+        raise ConfigError("review.keep_pictures is on, and there is no journal to keep pictures for: give --journal.")
     summary[0] = lambda: _summary(totals)
     with contextlib.ExitStack() as stack:
         began_ns = time.monotonic_ns()
@@ -87,6 +90,9 @@ def _run(
             status = recording.journal.status()
             trouble = f" (not recording: {status.why})" if status.why else ""
             click.echo(f"journal: {status.path}{trouble}", err=as_json)
+            if config.review.keep_pictures:
+                masked = f", {len(config.privacy.mask)} rectangles masked" if config.privacy.mask else ""
+                click.echo(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}", err=as_json)
         watch = recording or (stack.enter_context(contextlib.closing(_Board())) if as_json else None)
         because = "error"
         try:

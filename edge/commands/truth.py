@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import click
 
-from edge.commands import by_option, journal_option, printable, require_journal, speaker, visible
+from edge.commands import by_option, journal_option, printable, require_journal, speaker, visible, warn
 
 
 @click.group(invoke_without_command=True)
@@ -54,6 +54,8 @@ def _ask(journal: Path, **request: Any) -> None:
         click.echo("truth: not known")
     else:
         click.echo(f"truth: {visible(answer['truth'])} (said by {visible(answer['by'])} {_ago(answer['for_s'])})")
+    if "note" in answer:
+        warn(f"{visible(answer['note']).capitalize()}.")
 
 
 def _ago(for_s: float) -> str:

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from edge.errors import ConfigError
 
+_DATABASE = b"SQLite format 3\0"
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
@@ -19,9 +21,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     What is no regular file, such as /dev/stdout, is written to as it is.
 
     Raises:
-        ConfigError: the place cannot be written.
+        ConfigError: the place cannot be written, or holds a journal.
     """
     try:
+        if path.is_file() and _is_database(path):
+            raise ConfigError(f"{path} is a database, perhaps the journal itself: give another --out.")
         if path.exists() and not path.is_file():
             with path.open("wb") as file:
                 yield file
@@ -32,6 +36,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         raise ConfigError(f"Cannot write {path}: {error.strerror or error}.") from None
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_DATABASE)) == _DATABASE
 
 
 @contextlib.contextmanager
