@@ -101,14 +101,14 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
     with Reader(path) as reader:
         times_ns = reader.window_times()
         tally, moments, counts = Tally(reader, times_ns), Moments(reader, times_ns, bins), Counts(reader)
-        for place, window in enumerate(reader.windows()):
+        for place, (window, histograms) in enumerate(reader.windows_with_histograms()):
             counts.add(window)
             tally.add_window(place, window)
-            moments.add(place, window, reader.histograms(window))
+            moments.add(place, window, histograms)
         tally.add_frames()
         tally.add_pictures()
-        histograms, accuracy = moments.histograms(), tally.told()
-        latency = latencies(histograms)
+        merged, accuracy = moments.histograms(), tally.told()
+        latency = latencies(merged)
         events = _events(reader)
         runs = _runs(reader, times_ns)
         figures = JournalFigures(
@@ -130,7 +130,7 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
             events=events,
             notes=[*notes(reader, counts, latency, accuracy, events), *tally.notes],
         )
-        return Gathered(figures, histograms)
+        return Gathered(figures, merged)
 
 
 def _runs(reader: Reader, times_ns: NDArray[np.int64]) -> list[RunFigures]:

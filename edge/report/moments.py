@@ -12,7 +12,7 @@ from edge.device import throttled_now
 from edge.histogram import Histogram
 from edge.journal.packing import STATES, WARM_UP, Histograms
 from edge.report.figures import Moment
-from edge.report.reading import Reader
+from edge.report.reading import Reader, SparseHistograms
 from edge.report.rows import Range, Window
 from edge.stats import STAGES, in_ms
 
@@ -45,7 +45,7 @@ class Moments:
         self._places = _cut(run_id, self._from_ns, self._to_ns, bins)
         self._spans: dict[int, _Span] = {}
 
-    def add(self, place: int, window: Window, histograms: Histograms) -> None:
+    def add(self, place: int, window: Window, histograms: SparseHistograms) -> None:
         """Take in a window; `place` is its row in `window_times`."""
         span = self._spans.setdefault(self._places[place], _Span())
         span.add(window, histograms, int(self._from_ns[place]), int(self._to_ns[place]))
@@ -84,8 +84,13 @@ class _Span:
         self._temperature_c, self._clock_mhz = _Reading(), _Reading()
         self._load, self._memory_bytes, self._resident_bytes, self._coral_c = (_Reading() for _ in range(4))
 
-    def add(self, window: Window, histograms: Histograms, from_ns: int, to_ns: int) -> None:
-        merge(self.histograms, histograms)
+    def add(self, window: Window, histograms: SparseHistograms, from_ns: int, to_ns: int) -> None:
+        for state, stages in histograms.items():
+            mine = self.histograms.setdefault(state, {})
+            for stage, sparse in stages.items():
+                if stage not in mine:
+                    mine[stage] = Histogram()
+                mine[stage].take(sparse)
         self._from_ns = from_ns if self._from_ns is None else min(from_ns, self._from_ns)
         self._to_ns = max(to_ns, self._to_ns)
         long_ns = max(1, to_ns - from_ns)

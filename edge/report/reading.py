@@ -6,14 +6,16 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
-from typing import Any, Optional, TypeVar
+from typing import Any, Optional, TypeVar, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import JournalError
+from edge.histogram import Sparse, decode_many
 from edge.journal import schema
 from edge.journal.packing import Histograms, unpack_histograms
 from edge.report.rows import Answer, Clock, Event, Label, Model, Picture, Run, Window
@@ -22,6 +24,8 @@ ROWS_AT_ONCE = 50_000
 """So many frames are in memory at a time."""
 _WINDOWS_AT_ONCE = 1_000
 _NAMED_AT_ONCE = 10_000
+_DECODED_AT_ONCE = 500
+_HISTOGRAMS = msgspec.msgpack.Decoder(dict[str, dict[str, bytes]])
 _STEP_NS = 1_000_000_000
 _MOST_STEPS = 2_000
 _WINDOW = (
@@ -30,6 +34,8 @@ _WINDOW = (
     "memory_available_min_bytes, resident_max_bytes, load_mean, coral_max_c, histograms"
 )
 
+SparseHistograms = dict[str, dict[str, Sparse]]
+"""State -> stage -> durations in nanoseconds."""
 _Decoded = TypeVar("_Decoded")
 
 
@@ -104,6 +110,28 @@ class Reader:
                 told = self._decode(drops, row[6], row[0]) or {}
                 given = [Answer(*each) for each in self._decode(answers, row[7], row[0]) or []]
                 yield Window._make((*row[:6], told, given, row[8], row[9:12], row[12:15], *row[15:]))
+
+    def windows_with_histograms(self) -> Iterator[tuple[Window, SparseHistograms]]:
+        """All windows in the order of `window_times`, each with its histograms; none where they are damaged."""
+        windows = self.windows()
+        while some := list(islice(windows, _DECODED_AT_ONCE)):
+            packed = [self._packed(window) for window in some]
+            decoded = iter(
+                decode_many([each for states in packed for stages in states.values() for each in stages.values()])
+            )
+            for window, states in zip(some, packed):
+                told = {state: {stage: next(decoded) for stage in stages} for state, stages in states.items()}
+                if any(each is None for stages in told.values() for each in stages.values()):
+                    self._damage_window(window.id)
+                    told = {}
+                yield window, cast(SparseHistograms, told)
+
+    def _packed(self, window: Window) -> dict[str, dict[str, bytes]]:
+        try:
+            return _HISTOGRAMS.decode(window.packed)
+        except (msgspec.MsgspecError, TypeError):
+            self._damage_window(window.id)
+            return {}
 
     def histograms(self, window: Window) -> Histograms:
         """A window's histograms; none where they are damaged."""

@@ -1,4 +1,4 @@
-"""How long a month of journal takes to report: python -m tests.benchmarks.month [--days N] [--keep JOURNAL]."""
+"""How long a month of journal takes to report and to compare: python -m tests.benchmarks.month [--days N] [--keep JOURNAL]."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ def main() -> None:
             print(f"made {path.stat().st_size / 1e6:.0f} MB in {time.perf_counter() - began:.1f} s")
         gather = f"from pathlib import Path; from edge.report.gather import gather; gather([Path({str(path)!r})])"
         _measure("gather", [sys.executable, "-c", gather])
+        _measure("edge compare, two months", [sys.executable, "-m", "edge", "compare", str(path), str(path)])
         if all(importlib.util.find_spec(name) for name in ("edge.report.drawn.page", "matplotlib", "jinja2")):
             out = Path(folder) / "report.html"
             _measure("edge report", [sys.executable, "-m", "edge", "report", str(path), "--out", str(out)])

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import JournalError
-from edge.histogram import BUCKETS, Histogram, middles_ns
+from edge.histogram import BUCKETS, Histogram, Sparse, middles_ns
 from edge.journal.packing import STATES, STEADY
 from edge.report.accuracy.tally import Tally
 from edge.report.comparison.correct import Correct, correct_by_source
@@ -152,7 +152,7 @@ def _gathered(reader: Reader) -> Side:
     governors: Counter[str] = Counter()
     warmth = np.zeros(2)
     tally = Tally(reader, reader.window_times())
-    for place, window in enumerate(reader.windows()):
+    for place, (window, histograms) in enumerate(reader.windows_with_histograms()):
         tally.add_window(place, window)
         seconds += _seconds(window)
         frames += window.frames
@@ -160,7 +160,7 @@ def _gathered(reader: Reader) -> Side:
             governors[window.governor] += 1
         if window.temperature_c[1] is not None:
             warmth += (window.temperature_c[1], 1)
-        for state, stages in reader.histograms(window).items():
+        for state, stages in histograms.items():
             age = stages.get("age")
             samples[state] += age.samples if age else 0
             if state == STATES[STEADY] and age and age.samples:
@@ -199,7 +199,7 @@ class _Windows:
         self._windows = 0
         self._in_each = 1
 
-    def add(self, stages: dict[str, Histogram]) -> None:
+    def add(self, stages: dict[str, Sparse]) -> None:
         """Take in the next window."""
         if self._windows == _MOST_HELD * self._in_each:
             half = _MOST_HELD // 2
@@ -209,7 +209,7 @@ class _Windows:
         held = self._counts[self._windows // self._in_each]
         for place, stage in enumerate(STAGES):
             if stage in stages:
-                held[place] += stages[stage].counts
+                held[place, stages[stage].buckets] += stages[stage].counts
         self._windows += 1
 
     def stretches(self) -> _Counts:
