@@ -1,4 +1,4 @@
-"""How long a month of journal takes to report and to compare: python -m tests.benchmarks.month [--days N] [--keep JOURNAL]."""
+"""How long a month of journal takes to report and compare: python -m tests.benchmarks.month [--days N] [--keep PATH]."""
 
 from __future__ import annotations
 
