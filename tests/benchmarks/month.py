@@ -1,4 +1,4 @@
-"""How long a month of journal takes to report and compare: python -m tests.benchmarks.month [--days N] [--keep PATH]."""
+"""How long reports of a month of journal take: python -m tests.benchmarks.month [--days N] [--keep JOURNAL]."""
 
 from __future__ import annotations
 
