@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Optional
 
 import numpy as np
 import pytest
@@ -13,6 +18,7 @@ from edge.errors import JournalError
 from edge.journal import schema
 from edge.report.reading import Reader
 from edge.report.rows import Answer, Clock
+from tests.conftest import ROOT
 from tests.journals import BOOTED_NS, LABELS, NS, START_UTC_S, insert, insert_many, make_journal
 
 
@@ -208,3 +214,46 @@ def test_without_frames_nobody_knows_how_many_predictions_they_have(tmp_path: Pa
     with Reader(path) as reader:
         assert reader.predictions() == {}
         assert list(reader.named_frames(("run_id",), [(1, 1)])) == []
+
+
+AS_NOBODY = """
+import os, sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Optional
+from edge.report.reading import Reader
+become = sys.argv[2].split(",")
+getattr(os, become[0])(65534); getattr(os, become[1])(65534)
+with Reader(Path(sys.argv[1])) as reader:
+    print(len(list(reader.windows())), reader.kept())
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("become", ["setgid,setuid", "setegid,seteuid"])
+@pytest.mark.parametrize("left", [None, b""])
+def test_a_copy_in_a_folder_that_this_user_cannot_write(become: str, left: Optional[bytes]) -> None:
+    with TemporaryDirectory() as scratch:  # pytest's own folders are for their owner only
+        path = make_journal(Path(scratch) / "field.db", minutes=1)
+        if left is not None:
+            path.with_name("field.db-wal").write_bytes(left)
+        Path(scratch).chmod(0o555)
+        command = [sys.executable, "-c", AS_NOBODY, str(path), become]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert (told.stdout, told.stderr) == ("1 120\n", "")
+        assert [each.name for each in Path(scratch).iterdir() if each.suffix == ".db"] == ["field.db"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another user")
+@pytest.mark.parametrize("become", ["setgid,setuid", "setegid,seteuid"])
+def test_a_copy_with_a_log_says_what_to_do(become: str) -> None:
+    with TemporaryDirectory() as scratch:
+        path = make_journal(Path(scratch) / "field.db", minutes=1)
+        with closing(schema.connect(path)) as connection:
+            insert(connection, "labels", run_id=1, sequence=1, truth="robin")
+            log = path.with_name("field.db-wal").read_bytes()
+        path.with_name("field.db-wal").write_bytes(log)
+        Path(scratch).chmod(0o555)
+        command = [sys.executable, "-c", AS_NOBODY, str(path), become]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert "copy it, with field.db-wal, to a folder that can be written" in told.stderr

@@ -32,7 +32,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         sqlite3.Error: it cannot be opened.
     """
     address = f"file:{quote(str(path.absolute()))}?mode=ro"
-    if not os.access(path.parent, os.W_OK) and not holds_log(path):
+    if not os.access(path.parent, os.W_OK, effective_ids=True) and not holds_log(path):
         address += "&immutable=1"  # SQLite would need files beside it to coordinate with others, of which are none
     return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
 

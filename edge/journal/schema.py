@@ -271,7 +271,7 @@ def _no_journal(path: Path) -> JournalError:
 
 
 def _unreadable(path: Path, error: sqlite3.Error) -> JournalError:
-    if "unable to open" in str(error) and holds_log(path) and not os.access(path.parent, os.W_OK):
+    if "unable to open" in str(error) and holds_log(path) and not os.access(path.parent, os.W_OK, effective_ids=True):
         return JournalError(
             f"Cannot read the journal {path}, which was cut off while it was written: copy it, with {path.name}-wal, "
             "to a folder that can be written."
