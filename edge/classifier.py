@@ -122,13 +122,19 @@ class Classifier:
         return Answer(frame, output, preprocess_ns + invoking_ns - started_ns, done_ns - invoking_ns)
 
     def finish(
-        self, answer: Answer, dropped: int = 0, truth: Optional[str] = None, throttled: Optional[int] = None
+        self,
+        answer: Answer,
+        dropped: int = 0,
+        drop_reason: str = "busy",
+        truth: Optional[str] = None,
+        throttled: Optional[int] = None,
     ) -> Record:
         """The record of an answer; `wait` is all of its age that no other stage accounts for.
 
         Args:
             answer: of `infer`.
             dropped: frames lost since the previous one.
+            drop_reason: why they were.
             truth: of a frame that does not know its own.
             throttled: the board's throttling bits.
 
@@ -151,6 +157,7 @@ class Classifier:
             backend=self.runtime.backend,
             truth=truth if frame.label is None else frame.label,
             dropped=dropped,
+            drop_reason=drop_reason,
             source=frame.source,
             throttled=throttled,
         )

@@ -95,12 +95,14 @@ def run(
     period_ns = round(1e9 / limits.fps) if limits.fps else 0
     due_ns = started_ns
     expected: Optional[int] = None
+    paced = False
     try:
         while not stop.is_set() and totals.frames != limits.frames:
             now_ns = time.monotonic_ns()
             if limits.seconds is not None and now_ns - started_ns >= limits.seconds * 1e9:
                 break
             if now_ns < due_ns:
+                paced = True
                 stop.wait(min((due_ns - now_ns) / 1e9, _POLL_S))
                 continue
             answer = ahead.read(_POLL_S) if ahead else _newest(camera, classifier)
@@ -115,7 +117,8 @@ def run(
             dropped = 0 if expected is None else max(0, sequence - expected)
             expected = sequence + 1
             known = (watch.truth, watch.throttled) if watch else (None, None)
-            record = classifier.finish(answer, dropped, *known)
+            record = classifier.finish(answer, dropped, "paced" if paced else "busy", *known)
+            paced = False
             totals.add(record, classes)
             totals.seconds = (time.monotonic_ns() - started_ns) / 1e9
             for sink in sinks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import msgspec
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from edge.errors import ConfigError
 
+_BEFORE_AT = re.compile(r"(\w://)((?:[^\s:/@]*:)?)\S+@")
+_NAMED = re.compile(r"((?:pass\w*|pwd|token|key)=)[^&\s\"']+", re.IGNORECASE)
 Rectangle = tuple[float, float, float, float]
 """Left, top, right, bottom in fractions of the picture."""
 
@@ -27,6 +30,15 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"privacy.mask[{index}] is [{left:g}, {top:g}, {right:g}, {bottom:g}]: expected left, top, right, "
                     "bottom in fractions of the picture, 0 to 1, with left < right and top < bottom."
                 )
+
+
+def without_passwords(text: str) -> str:
+    """A text, such as an address, without what looks like a password in it.
+
+    That is all between :// and the last @ (a password may hold an @ or a slash), and what follows `pass…=`, `pwd=`,
+    `token=` or `key=`, as cameras' addresses have it.
+    """
+    return _NAMED.sub(r"\1***", _BEFORE_AT.sub(r"\1\2***@", text))
 
 
 def black_out(pixels: NDArray[np.uint8], mask: tuple[Rectangle, ...]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import re
 import time
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from edge.errors import AlreadyRunningError, ControlError
 from edge.journal import journal_path, pictures_folder, socket_path
 from edge.journal.ledger import RunFacts
 from edge.journal.sink import Journal
+from edge.privacy import without_passwords
 from edge.records import Frame, Record
 from edge.review.sampler import Sampler
 from edge.stats import Window
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
 
-_CREDENTIALS = re.compile(r"(\w://)[^/@\s]+@")
 _PACKAGES = ("numpy", "opencv-python-headless", "msgspec")
 
 
@@ -58,7 +57,6 @@ class Recording:
             versions=_versions(),
             opened_ns=opened_ns,
             first_invoke_ns=classifier.first_invoke_ns,
-            drop_reason="paced" if config.fps else "busy",
         )
         self._facts = facts
         self._began_ns = time.monotonic_ns()
@@ -132,11 +130,11 @@ class Recording:
 
     def close(self, because: str = "end") -> None:
         """End the run; what was taken in is written."""
+        self._sampler.close()
+        self.journal.close(because)  # before those that lose nothing when the end is cut short
         if self._control:
             self._control.close()
         self._monitor.close()
-        self._sampler.close()
-        self.journal.close(because)
 
     def _answer_status(self, _: dict[str, Any]) -> dict[str, Any]:
         self._require_begun()
@@ -206,4 +204,4 @@ def _without_passwords(value: Any) -> Any:
     """A copy without what stands before the @ of addresses."""
     if isinstance(value, dict):
         return {name: _without_passwords(each) for name, each in value.items()}
-    return _CREDENTIALS.sub(r"\1…@", value) if isinstance(value, str) else value
+    return without_passwords(value) if isinstance(value, str) else value

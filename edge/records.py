@@ -83,7 +83,9 @@ class Record(msgspec.Struct, frozen=True):
     """What really ran, for example "cpu"."""
     truth: Optional[str] = None
     dropped: int = 0
-    """Frames that the camera dropped since the previous record."""
+    """Frames that the camera gave since the previous record and nobody classified."""
+    drop_reason: str = "busy"
+    """Why: "busy", the model was; "paced", fewer were asked for."""
     source: Optional[str] = None
     throttled: Optional[int] = None
     """Raspberry Pi throttling bits at the time, where the board tells them."""

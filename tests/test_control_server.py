@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.control.server import CLIENTS, LINE_BYTES, Control, ask, reply
+from edge.control.client import LINE_BYTES, ask
+from edge.control.server import CLIENTS, Control, reply
 from edge.errors import AlreadyRunningError, ControlError, LabelError
 
 Open = Callable[..., Control]

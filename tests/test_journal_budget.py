@@ -141,6 +141,23 @@ def test_on_average_rows_stand_for_the_frames_also_when_blocks_end_early() -> No
     assert off / seeds == pytest.approx(-3.5, abs=0.6)
 
 
+@pytest.mark.parametrize("run_s", [30, 90])
+def test_a_program_that_is_started_again_and_again_has_one_budget(run_s: int) -> None:
+    budget, spent, hours = made(86_400_000), 0, 6
+    for _ in range(hours * 3600 // run_s):  # each begins anew, and would write a megabyte a minute with all rows
+        began, budget = budget, made(86_400_000)
+        budget.resume(began.kept(run_s * NS), 0)
+        for _ in range(10 * run_s):
+            budget.keeps()
+        cost = round(1_000_000 * run_s / 60 / budget.keep_every * min(1.0, 20 / budget.batch_s))
+        budget.spend(cost, run_s * NS)
+        spent += cost
+    assert spent < hours * 3_600_000 + 2 * 3_600_000
+    later = made(86_400_000)
+    later.resume(budget.kept(10_000 * NS), 0)
+    assert (later.keep_every, later.batch_s) == (1, 5.0)
+
+
 def test_what_a_thread_writes_is_counted(tmp_path: Path) -> None:
     written = Written()
     (tmp_path / "a").write_bytes(bytes(100_000))

@@ -164,7 +164,7 @@ def test_a_disk_that_is_read_only_and_becomes_writable(tmp_path: Path, caplog: p
         with closing(schema.connect_to_read(path)) as connection:
             assert connection.execute("SELECT count(*) FROM frames").fetchone() == (50,)
         with recording(path, "run-2") as journal:
-            until(lambda: "readonly" in (journal.status().why or "") or "unable" in (journal.status().why or ""))
+            until(lambda: "Read-only" in (journal.status().why or ""))
             fill(journal, 50)
         assert journal.status().kept == 0
 
@@ -243,7 +243,7 @@ medium.RETRY_S = 0.05
 path = Path(sys.argv[1])
 os.setgid(65534); os.setuid(65534)
 with recording(path) as journal:
-    until(lambda: "unable to open" in (journal.status().why or ""))
+    until(lambda: "Permission denied" in (journal.status().why or ""))
     print("why", flush=True)
     journal.write(record(0, 100 * NS))
     until_kept(journal, 1)

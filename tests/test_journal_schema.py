@@ -219,8 +219,13 @@ def test_names_beside_a_journal(tmp_path: Path) -> None:
     path = journal_path(JournalSettings(path=str(tmp_path / "j.db")))
     assert pictures_folder(path) == tmp_path / "j.db.pictures"
     deep = tmp_path / ("x" * 120) / "j.db"
-    assert socket_path(path) == tmp_path / "j.db.sock" or len(str(path)) > 100
-    assert len(os.fsencode(socket_path(deep))) <= 107
-    assert socket_path(deep) == socket_path(deep) != socket_path(deep.with_name("k.db"))
+    assert socket_path(path) == tmp_path / "j.db.sock"
+    assert socket_path(deep) == deep.with_name("j.db.sock")
+    long = [socket_path(tmp_path / (letter * 200)) for letter in "xy"]
+    assert long[0] != long[1]
+    assert all(each.parent == tmp_path and len(os.fsencode(each.name)) < 80 for each in long)
+    (tmp_path / "link.db").symlink_to(path)
+    assert journal_path(JournalSettings(path=str(tmp_path / "link.db"))) == path
+    assert socket_path(tmp_path / "link.db") == socket_path(path)
     with pytest.raises(JournalError, match="No journal is named"):
         journal_path(JournalSettings())

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from edge.device import Live
+from edge.errors import AlreadyRunningError
 from edge.journal import ledger as ledger_module
-from edge.journal import medium, writer
+from edge.journal import medium, schema, writer
 from edge.journal.clock import Clocks
 from edge.journal.sink import Journal
 from edge.journal.writer import Writer
@@ -52,7 +53,7 @@ def test_a_run_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     journal.forget("3.jpg")
     journal.close("stop")
     journal.close("again")
-    assert [each.name for each in tmp_path.iterdir()] == ["j.db"]
+    assert {each.name for each in tmp_path.iterdir()} == {"j.db", "j.db.lock"}
     status = journal.status()
     assert (status.recording, status.why, status.frames, status.kept, status.unrecorded) == (True, None, 20, 20, 0)
     assert events(path) == ["started", "truth set", "stopped"]
@@ -72,11 +73,11 @@ def test_events_are_written_at_once_and_frames_in_batches(tmp_path: Path) -> Non
         journal.write(now_record(0))
         journal.event("something")
         until(lambda: "something" in events(path))
-        assert value(path, "SELECT count(*) FROM frames") == 1
+        assert value(path, "SELECT count(*) FROM frames") == 0  # it waits for the reading that judges it
         journal.write(now_record(1))
         journal.reading(Live(time.monotonic_ns()))
         time.sleep(0.1)
-        assert value(path, "SELECT count(*) FROM frames") == 1
+        assert value(path, "SELECT count(*) FROM frames") == 0
     assert value(path, "SELECT count(*) FROM frames") == 2
 
 
@@ -253,3 +254,38 @@ def test_the_clocks_are_given(tmp_path: Path) -> None:
     made.close("end")
     assert rows(tmp_path / "j.db", "SELECT since_ns, utc_minus_monotonic_ns FROM clocks") == [(5 * NS, 2 * NS)]
     assert isinstance(clocks.now, Clocks)
+
+
+def test_one_process_at_a_time_records(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    with recording(path) as journal:
+        with pytest.raises(AlreadyRunningError, match="Another program is recording"):
+            Journal(settings(path), facts("run-2"))
+        for sequence in range(5):
+            journal.write(now_record(sequence))
+    with recording(path, "run-2"):
+        pass
+    assert rows(path, "SELECT run, ended_because FROM runs ORDER BY id") == [("run-1", "end"), ("run-2", "end")]
+
+
+def test_what_a_camera_saw_is_not_for_everybody(tmp_path: Path) -> None:
+    with recording(tmp_path / "j.db") as journal:
+        for sequence in range(5):
+            journal.write(now_record(sequence))
+        until_kept(journal, 5)
+        assert {oct(each.stat().st_mode & 0o777) for each in tmp_path.iterdir()} == {"0o640"}
+
+
+def test_an_end_that_cannot_be_written_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schema, "BUSY_S", 0.2)
+    path = tmp_path / "j.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other, recording(path, commit_s=3600.0) as journal:
+        until(lambda: value(path, "SELECT count(*) FROM runs") == 1)
+        other.execute("PRAGMA busy_timeout = 5000")
+        other.execute("BEGIN IMMEDIATE")
+        for sequence in range(5):
+            journal.write(now_record(sequence))
+    assert "could not be written" in caplog.text
+    assert "what came since its last batch is lost" in caplog.text

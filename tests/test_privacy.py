@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge.errors import ConfigError
-from edge.privacy import PrivacySettings, black_out
+from edge.privacy import PrivacySettings, black_out, without_passwords
 
 fractions = st.floats(0, 1)
 rectangles = st.tuples(fractions, fractions, fractions, fractions).filter(lambda r: r[0] < r[2] and r[1] < r[3])
@@ -61,3 +61,20 @@ def test_a_rectangle_is_left_top_right_bottom() -> None:
     assert not pixels[:2, 10:].any()
     assert (pixels[2:] == 200).all()
     assert (pixels[:, :10] == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp://ann:secret@cam.local/1", "rtsp://ann:***@cam.local/1"),
+        ("rtsp://ann:p@ss/word@cam.local/1", "rtsp://ann:***@cam.local/1"),
+        ("http://secret@cam.local/1", "http://***@cam.local/1"),
+        ("http://cam.local/?user=ann&password=secret&x=1", "http://cam.local/?user=ann&password=***&x=1"),
+        ("rtsp://cam.local/user=admin_password=secret_channel=1", "rtsp://cam.local/user=admin_password=***"),
+        ("RTSP stream rtsp://ann:secret@cam.local/1, 640x480", "RTSP stream rtsp://ann:***@cam.local/1, 640x480"),
+        ("rtsp://cam.local:554/stream", "rtsp://cam.local:554/stream"),
+        ("/dev/video0", "/dev/video0"),
+    ],
+)
+def test_passwords_are_not_told(text: str, shown: str) -> None:
+    assert without_passwords(text) == shown

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import threading
 import time
 from typing import Optional
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import cv2
 
@@ -16,6 +15,7 @@ from edge.cameras import CameraSettings, v4l2
 from edge.cameras.captures import fourcc_name, fourcc_number, prepare, to_rgb
 from edge.cameras.newest import LiveCamera, NewestFrame, Shot, patience_s
 from edge.errors import CameraError
+from edge.privacy import without_passwords
 
 _RETRY_S = 0.02
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
@@ -128,14 +128,12 @@ def without_password(address: str) -> str:
     Raises:
         CameraError: it is no address.
     """
+    shown = without_passwords(address)
     try:
-        parts = urlsplit(address)
+        urlsplit(address)
     except ValueError:  # whose words may hold the password
-        shown = re.sub(r"//.*@", "//***@", address, flags=re.DOTALL)
         raise CameraError(f"{shown!r} is no address: expected one like rtsp://camera/stream.") from None
-    if parts.password is None:
-        return address
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
+    return shown
 
 
 def _mode(mode: tuple[str, int, int, float]) -> str:

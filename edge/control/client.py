@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -68,7 +70,8 @@ def _exchange(path: Path, line: bytes, until_s: float) -> bytes:
         while True:
             try:
                 connection.settimeout(_left_s(until_s))
-                connection.connect(str(path))
+                with short(path) as address:
+                    connection.connect(address)
                 break
             except BlockingIOError:  # so many others wait to be let in that there is no room to wait
                 time.sleep(_RETRY_S)
@@ -81,6 +84,20 @@ def _exchange(path: Path, line: bytes, until_s: float) -> bytes:
                 break
             received += part
     return bytes(received)
+
+
+@contextlib.contextmanager
+def short(path: Path) -> Iterator[str]:
+    """A socket's address that is short enough for any folder: a Unix address has 107 bytes at most.
+
+    Raises:
+        OSError: there is no such folder.
+    """
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def _left_s(until_s: float) -> float:

@@ -18,10 +18,8 @@ from typing import Any, Callable, Optional
 
 import msgspec
 
-from edge.control.client import LINE_BYTES, ask
+from edge.control.client import LINE_BYTES, short
 from edge.errors import AlreadyRunningError, ControlError, EdgeError
-
-__all__ = ["CLIENTS", "LINE_BYTES", "QUIET_S", "Answers", "Control", "ask", "reply"]
 
 QUIET_S = 2.0
 CLIENTS = 64
@@ -210,7 +208,8 @@ def _listen(path: Path) -> socket.socket:
             _remove_stale(path)
             listener = socket.socket(socket.AF_UNIX)
             try:
-                listener.bind(str(path))
+                with short(path) as address:
+                    listener.bind(address)
                 # Before it listens, so that nobody comes in earlier.
                 path.chmod(_MODE)
                 listener.listen(CLIENTS)
@@ -229,7 +228,8 @@ def _remove_stale(path: Path) -> None:
             raise ControlError(f"{path} is in the way: expected no file there, or a socket of an earlier daemon.")
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
-            probe.connect(str(path))
+            with short(path) as address:
+                probe.connect(address)
     except FileNotFoundError:
         return
     except ConnectionRefusedError:

@@ -8,8 +8,8 @@ from pathlib import Path
 from edge.errors import JournalError
 from edge.journal.settings import JournalSettings
 
-_LONGEST_ADDRESS = 107
-"""Bytes in the address of a Unix socket: sun_path, less its NUL."""
+_LONGEST_NAME = 80
+"""Bytes of a socket's name that fit into an address beside `/proc/self/fd/N/`."""
 
 
 def journal_path(settings: JournalSettings) -> Path:
@@ -20,7 +20,7 @@ def journal_path(settings: JournalSettings) -> Path:
     """
     if settings.path is None:
         raise JournalError("No journal is named: expected a file, which may be a new one.")
-    path = Path(settings.path).expanduser().absolute()
+    path = Path(settings.path).expanduser().resolve()  # what lies beside it lies beside the file, not beside a link
     if path.is_dir():
         raise JournalError(f"The journal {path} is a folder: expected a file, which may be a new one.")
     return path
@@ -32,12 +32,11 @@ def pictures_folder(path: Path) -> Path:
 
 
 def socket_path(path: Path) -> Path:
-    """The Unix socket of the daemon that writes a journal; a short one elsewhere where the journal's path is long."""
-    beside = path.absolute().with_name(path.name + ".sock")
-    if len(os.fsencode(beside)) <= _LONGEST_ADDRESS:
-        return beside
-    import hashlib
-    import tempfile
+    """The Unix socket of the daemon that writes a journal."""
+    beside = path.resolve()
+    name = f"{beside.name}.sock"
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        import hashlib
 
-    short = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
-    return Path(tempfile.gettempdir(), f"edge-{short}.sock")
+        name = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}.sock"
+    return beside.with_name(name)

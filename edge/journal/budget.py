@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 DAY_S = 86_400
 _HOLDS_S = 3_600
@@ -25,6 +25,19 @@ _STRETCH = 4
 and measured in blocks a day of them costs far more than the rows."""
 _LEAST_PER_S = 1 / 60
 """Rows that are kept in any case: fewer would spare hardly anything, as a minute's window is written anyway."""
+
+
+class Kept(NamedTuple):
+    """What one run leaves the next of its budget."""
+
+    looked_s_ago: float
+    """When it was last decided how much is written."""
+    left_bytes: float
+    """Saved up, or owed, then."""
+    written_bytes: int
+    """Since then."""
+    keep_every: int
+    batch_s: float
 
 
 class Budget:
@@ -55,6 +68,20 @@ class Budget:
         self._written = self._frames = 0
         self._random = random.Random(seed)
         self._place, self._chosen, self._block = 0, 0, 1
+
+    def kept(self, now_ns: int) -> Kept:
+        """What the next run goes on with."""
+        return Kept((now_ns - self._looked_ns) / 1e9, self._left, self._written, self.keep_every, self.batch_s)
+
+    def resume(self, kept: Kept, now_ns: int) -> None:
+        """Go on where an earlier run ended: a program that is started again and again has one budget."""
+        if kept.looked_s_ago >= _HOLDS_S:
+            return
+        self._looked_ns = now_ns - round(kept.looked_s_ago * 1e9)
+        self._left = max(-self._holds, min(self._holds, kept.left_bytes))
+        self._written += kept.written_bytes
+        self.batch_s = min(self._most_s, max(self._least_s, kept.batch_s))
+        self._keep_one_of(max(1, min(kept.keep_every, _MOST_EVERY)))
 
     def keeps(self) -> bool:
         """Whether the next frame gets a row; it then stands for `keep_every` frames as they were at that time."""

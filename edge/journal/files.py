@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Optional
 from urllib.parse import quote
 
-from edge.errors import JournalError
+from edge.errors import AlreadyRunningError, EdgeError, JournalError
 
 APPLICATION_ID = 0x45444745
 """In the file's header: "EDGE"."""
+MODE = 0o640
 BUSY_S = 5.0
 """So long is another program waited for that writes just now."""
 _HEAD_BYTES = 65_536
@@ -37,10 +40,43 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
 
 
+def hold(path: Path) -> Optional[int]:
+    """Hold a journal for this process, as long as the descriptor is open; None where no lock can be made now.
+
+    Not on the journal itself: closing any descriptor of it would take SQLite's own locks away.
+
+    Raises:
+        AlreadyRunningError: another process holds it.
+    """
+    try:
+        descriptor = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise AlreadyRunningError(f"Another program is recording to the journal {path}: stop it first.") from None
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def make(path: Path) -> None:
+    """Make an empty file that only its owner's group may read: what a camera saw is nobody else's business.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+
+
 def passes(error: Exception) -> bool:
     """Whether an error is about the place of a file (full, locked, read-only, not there) and not its content."""
     told = isinstance(error, sqlite3.OperationalError) and any(part in str(error) for part in _PASSING)
-    return told or isinstance(error, (OSError, JournalError))
+    return told or isinstance(error, (OSError, EdgeError))
 
 
 def may_be_ours(path: Path) -> bool:

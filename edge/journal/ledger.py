@@ -41,8 +41,6 @@ class RunFacts(msgspec.Struct, frozen=True):
     opened_ns: Optional[int] = None
     """How long opening the model took."""
     first_invoke_ns: Optional[int] = None
-    drop_reason: str = "busy"
-    """Why frames of a live camera stay without an answer: "busy", or "paced" where fewer were asked for."""
 
 
 class Event(NamedTuple):
@@ -91,15 +89,14 @@ class Ledger:
         self.pausing = False
         """While set no frame gets a row: the disk is nearly full."""
         self._run_id = run_id
-        self._drop_reason = facts.drop_reason
         self._truths = Truths(facts.labels)
         self._window_ns = window_ns
         self._budget = budget
         self._minute = Minute(began_ns, began_ns + window_ns)
         self._waiting: list[Record] = []
         self._first_ns: Optional[int] = None
-        self._reading: Optional[Live] = None
-        self._bits: Optional[int] = None
+        self._told: Optional[Live] = None
+        """The last reading that told throttling bits."""
         self._said_unusable = False
         self._causes: dict[str, int] = {}
 
@@ -112,6 +109,8 @@ class Ledger:
         """Take in what happened next. Frames wait for the next reading, which tells whether they were throttled."""
         if isinstance(item, Record):
             self._waiting.append(item)
+            if len(self._waiting) > MOST_FRAMES:  # a sensor hangs
+                self.settle()
         elif isinstance(item, Live):
             self._read(item)
         elif isinstance(item, Event):
@@ -132,8 +131,7 @@ class Ledger:
     def settle(self) -> None:
         """Let no frame wait any longer for a reading: they are judged by the last one, where it is not too old."""
         newest_ns = self._waiting[-1].monotonic_ns if self._waiting else 0
-        fresh = self._reading is not None and newest_ns - self._reading.monotonic_ns <= _STALE_NS
-        bits = self._reading.throttled if fresh and self._reading else None
+        bits = self._told.throttled if self._told and newest_ns - self._told.monotonic_ns <= _STALE_NS else None
         self._count(bits, bits)
 
     def finish(self, now_ns: int) -> None:
@@ -160,13 +158,15 @@ class Ledger:
             self.others_lost += 1
 
     def _read(self, live: Live) -> None:
-        seen = _seen(self._bits, live)
-        self._count(seen, live.throttled)
-        self._turn(live.monotonic_ns)
+        seen = _seen(self._told.throttled if self._told else None, live)
+        # A vcgencmd that took too long, likeliest on a board that is held back, says nothing of the frames before it.
+        waits = seen is None and self._told and live.monotonic_ns - self._told.monotonic_ns <= _STALE_NS
+        if not waits:
+            self._count(seen, live.throttled)
+            self._turn(live.monotonic_ns)
         self._minute.see(live, seen)
-        self._reading = live
         if seen is not None:
-            self._bits = live.throttled
+            self._told = live
             self._tell_causes(live.monotonic_ns, seen, live)
 
     def _count(self, seen: Optional[int], bits: Optional[int]) -> None:
@@ -208,7 +208,7 @@ class Ledger:
             *(best.class_id, pack_score(best.score), pack_others(record.predictions)),
             *(truth, record.dropped, stored, state),
         )
-        self._minute.add(Counted(record.monotonic_ns, times, answer, record.dropped), state, self._drop_reason)
+        self._minute.add(Counted(record.monotonic_ns, times, answer, record.dropped), state, record.drop_reason)
         return row
 
     def _keep(self, picture: Picture) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 from pathlib import Path
 from typing import Optional
 
 from edge.journal import clock, files, schema, store
+from edge.journal.budget import Budget
 from edge.journal.clock import Clocks
 from edge.journal.ledger import Event, Ledger, RunFacts
 from edge.journal.recovery import recover
@@ -29,7 +31,7 @@ _log = logging.getLogger(__name__)
 class Medium:
     """Writes what a ledger holds as soon as that is possible; for one thread."""
 
-    def __init__(self, path: Path, settings: JournalSettings, facts: RunFacts, began: Clocks) -> None:
+    def __init__(self, path: Path, settings: JournalSettings, facts: RunFacts, began: Clocks, budget: Budget) -> None:
         """Remember; nothing is opened before the first `write`.
 
         Args:
@@ -37,19 +39,24 @@ class Medium:
             settings: how large it may be.
             facts: of the run.
             began: the clocks at the run's start.
+            budget: what is left of it is kept in the file, for the next run.
         """
         self.why: Optional[str] = None
         """Why nothing can be written."""
+        self.low: Optional[str] = None
+        """Why frames get no rows, though it is written."""
         self.aside: Optional[str] = None
         """The name that a damaged file was given."""
         self.kept = 0
         """Rows of frames written."""
         self.file_bytes = 0
         self._path, self._settings, self._facts = path, settings, facts
+        self._budget, self._resumed = budget, False
         self._began_ns = began.monotonic_ns
         self._clocks = began
         """As of the last change: later ones are told against these."""
         self._connection: Optional[sqlite3.Connection] = None
+        self._lock: Optional[int] = None
         self._file: Optional[tuple[int, int]] = None
         self._run_id: Optional[int] = None
         self._next_ns = self._look_ns = self._tell_ns = began.monotonic_ns
@@ -57,6 +64,21 @@ class Medium:
         self._lost_before = (0, 0)
         self._asides = self._gone = 0
         self._low = False
+
+    def hold(self) -> None:
+        """Keep other processes from recording to the same journal.
+
+        Raises:
+            AlreadyRunningError: one does.
+        """
+        if self._lock is None:
+            self._lock = files.hold(self._path)
+
+    def let_go(self) -> None:
+        """Let others record; for the end."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def write(self, ledger: Ledger, now: Clocks, because: Optional[str] = None) -> None:
         """Write what there is, where that can be tried now; what cannot be written stays in the ledger.
@@ -97,6 +119,9 @@ class Medium:
         if self._run_id is None:
             self._run_id = store.begin(self._connection, self._facts, self._began_ns, self._clocks)
             ledger.begin_again(self._run_id)
+        if not self._resumed:
+            store.resume(self._connection, self._budget, now)
+            self._resumed = True
         changed = clock.change(self._clocks, now)
         events = _clock_events(changed, now_ns) + self._recovered(ledger, now_ns)
         if ledger.holds or events or because is not None:
@@ -104,6 +129,7 @@ class Medium:
                 clock.correct(self._connection, self._run_id, changed, now)
                 refused = store.write(self._connection, ledger)
                 store.add_events(self._connection, self._run_id, events)
+                store.save(self._connection, self._budget, now)
                 if because is not None:
                     store.end(self._connection, self._run_id, now_ns, because)
             self.kept += len(ledger.frames) - refused
@@ -125,7 +151,8 @@ class Medium:
         return [Event(now_ns, "recording again", {"rows_lost": rows, "others_lost": others, "after": self.why})]
 
     def _opened(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        files.make(self._path)
+        self.hold()
         connection = schema.connect(self._path)
         try:
             recover(connection, self._facts.run)
@@ -165,6 +192,7 @@ class Medium:
                 free_bytes // 1_000_000,
                 self._path.parent,
             )
+        self.low = f"only {free_bytes // 1_000_000} MB are free: frames get no rows" if low else None
         self._low = ledger.pausing = low
 
     def _fail(self, ledger: Ledger, now_ns: int, error: Exception) -> None:

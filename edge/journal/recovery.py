@@ -9,6 +9,7 @@ import struct
 from typing import Any, Optional
 
 from edge.journal import store
+from edge.journal.ledger import Event
 from edge.journal.packing import NOW_BITS, unpack_others
 from edge.journal.windows import COLUMNS, Counted, Minute, Truths
 from edge.records import Timings
@@ -58,6 +59,7 @@ def _recover_run(connection: sqlite3.Connection, run_id: int, started_ns: int, t
         _log.warning("The journal's run %d was cut off, and its last minute cannot be read.", run_id)
     if row is not None:
         connection.execute(store.insert("windows", COLUMNS), row)
+    store.add_events(connection, run_id, [Event(ended_ns, BECAUSE, {})])
     store.end(connection, run_id, ended_ns, BECAUSE)
 
 

@@ -118,11 +118,21 @@ CREATE TABLE pictures (                -- a sample of frames whose pictures were
     others BLOB NOT NULL,
     truth TEXT
 );
+CREATE TABLE budget (                  -- one row: what may still be written, for the next run
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    looked_utc_ns INTEGER NOT NULL,    -- when it was last decided how much is written
+    left_bytes INTEGER NOT NULL,       -- then, and what was written since
+    written_bytes INTEGER NOT NULL,
+    keep_every INTEGER NOT NULL,
+    batch_s REAL NOT NULL
+);
 CREATE VIEW frames_utc AS
-    SELECT frames.*, (monotonic_ns + (
-        SELECT utc_minus_monotonic_ns FROM clocks
-        WHERE clocks.run_id = frames.run_id AND since_ns <= monotonic_ns ORDER BY since_ns DESC LIMIT 1
-    )) / 1e9 AS utc_s FROM frames;
+    SELECT strftime('%Y-%m-%dT%H:%M:%fZ', utc_s, 'unixepoch') AS utc, * FROM (
+        SELECT frames.*, (monotonic_ns + (
+            SELECT utc_minus_monotonic_ns FROM clocks
+            WHERE clocks.run_id = frames.run_id AND since_ns <= monotonic_ns ORDER BY since_ns DESC LIMIT 1
+        )) / 1e9 AS utc_s FROM frames
+    );
 """
 
 MIGRATIONS: dict[int, str] = {}

@@ -12,6 +12,7 @@ from typing import Optional
 
 from edge.errors import JournalError
 from edge.journal import clock, files, schema
+from edge.journal.budget import Budget, Kept
 from edge.journal.clock import Clocks
 from edge.journal.ledger import Event, Ledger, RunFacts
 from edge.journal.packing import as_json, as_text
@@ -114,6 +115,25 @@ def add_events(connection: sqlite3.Connection, run_id: int, events: Iterable[Eve
 def jumped(now_ns: int, stepped_ns: int) -> Event:
     """UTC was set."""
     return Event(now_ns, "clock jumped", {"by_s": round(stepped_ns / 1e9, 3)})
+
+
+def save(connection: sqlite3.Connection, budget: Budget, now: Clocks) -> None:
+    """Keep what is left of the day's budget, within the caller's transaction."""
+    looked_s_ago, left, written, keep_every, batch_s = budget.kept(now.monotonic_ns)
+    looked_utc_ns = now.utc_ns - round(looked_s_ago * 1e9)
+    connection.execute(
+        "INSERT OR REPLACE INTO budget VALUES (1, ?, ?, ?, ?, ?)",
+        (looked_utc_ns, round(left), written, keep_every, batch_s),
+    )
+
+
+def resume(connection: sqlite3.Connection, budget: Budget, now: Clocks) -> None:
+    """Go on with what the last run left of the budget."""
+    row = connection.execute("SELECT looked_utc_ns, left_bytes, written_bytes, keep_every, batch_s FROM budget")
+    found = row.fetchone()
+    if found is not None:
+        # Where the clock was set back, no time has passed.
+        budget.resume(Kept(max(0.0, (now.utc_ns - found[0]) / 1e9), *found[1:]), now.monotonic_ns)
 
 
 def end(connection: sqlite3.Connection, run_id: int, ended_ns: int, because: str) -> None:

@@ -16,6 +16,7 @@ from edge.device import Live
 from edge.journal import clock, schema
 from edge.journal.budget import Budget, Written
 from edge.journal.clock import Clocks
+from edge.journal.files import BUSY_S
 from edge.journal.ledger import MOST_FRAMES, Event, Item, Ledger, RunFacts
 from edge.journal.medium import Medium
 from edge.journal.settings import JournalSettings, JournalStatus
@@ -29,7 +30,8 @@ _LEAST_S = 0.01
 _EARLY, _LATE = 0.9, 1.1
 """Of the time between batches. A reading of the board ends a batch that is nearly due, as frames wait for a reading to
 tell whether they were throttled; without one the batch ends a little late."""
-_CLOSE_S = 5.0
+_LAST_TRIES = 2
+_CLOSE_S = _LAST_TRIES * BUSY_S + 1.0
 _START_S = 2.0
 """A large journal is looked through after a power cut; nobody waits longer for that."""
 
@@ -61,7 +63,7 @@ class Writer:
         self._path, self._clocks = path, clocks
         self._queue: deque[Item] = deque()
         self._wake, self._ready = threading.Event(), threading.Event()
-        self._urgent = False
+        self._urgent = self._due = False
         self._closing: Optional[str] = None
         self._refused = self._refused_told = 0
         self._frames = self._written_bytes = 0
@@ -71,7 +73,8 @@ class Writer:
         self._budget = Budget(settings.max_bytes_per_day, settings.commit_s, began.monotonic_ns)
         self._ledger = Ledger(0, facts, round(settings.window_s * 1e9), self._budget, began.monotonic_ns)
         self._ledger.event(began.monotonic_ns, "started", {})
-        self._medium = Medium(path, settings, facts, began)
+        self._medium = Medium(path, settings, facts, began, self._budget)
+        self._medium.hold()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
         self._ready.wait(_START_S)
@@ -82,8 +85,11 @@ class Writer:
             self._refused += isinstance(item, Record)
             return
         self._queue.append(item)
-        if isinstance(item, Event) or (isinstance(item, Live) and self._is_due(item.monotonic_ns, _EARLY)):
+        if isinstance(item, Event):
             self._urgent = True
+            self._wake.set()
+        elif isinstance(item, Live) and self._is_due(item.monotonic_ns, _EARLY):
+            self._due = True
             self._wake.set()
         elif len(self._queue) == CAPACITY // 2:
             self._wake.set()
@@ -95,7 +101,7 @@ class Writer:
         return JournalStatus(
             path=str(self._path),
             recording=why is None,
-            why=why,
+            why=why or medium.low,
             frames=self._frames,
             kept=medium.kept,
             unrecorded=self._refused + ledger.unusable + ledger.rows_lost,
@@ -112,6 +118,11 @@ class Writer:
             self._closing = because
             self._wake.set()
             self._thread.join(_CLOSE_S)
+            if self._thread.is_alive() or self._ledger.holds:
+                _log.warning(
+                    "The last of the journal %s could not be written (%s): what came since its last batch is lost.",
+                    *(self._path, self._medium.why or "the medium is too slow"),
+                )
 
     def _run(self) -> None:
         written = Written()
@@ -120,17 +131,21 @@ class Writer:
         while self._closing is None:
             self._wake.wait(self._patience_s())
             self._wake.clear()
-            urgent, self._urgent = self._urgent, False
+            urgent, due = self._urgent, self._due
+            self._urgent = self._due = False
             self._drain()
             now_ns = self._clocks().monotonic_ns
-            if urgent or len(self._ledger.frames) > MOST_FRAMES // 2 or self._is_due(now_ns, _LATE):
+            if due or len(self._ledger.frames) > MOST_FRAMES // 2 or self._is_due(now_ns, _LATE):
                 self._try(self._batch)
+            elif urgent:  # frames go on waiting for the reading that tells of them
+                self._try(lambda: self._medium.write(self._ledger, self._clocks()))
             spent = written.since()
             self._written_bytes += spent
             self._budget.spend(spent, now_ns)
         self._drain()
         self._try(self._end)
         self._medium.close()
+        self._medium.let_go()
 
     def _patience_s(self) -> float:
         left_ns = self._batch_began_ns + self._budget.batch_s * 1e9 * _LATE - self._clocks().monotonic_ns
@@ -158,7 +173,10 @@ class Writer:
         now = self._clocks()
         self._ledger.finish(now.monotonic_ns)
         self._ledger.event(now.monotonic_ns, "stopped", {"because": self._closing})
-        self._medium.write(self._ledger, now, self._closing)
+        for _ in range(_LAST_TRIES):
+            self._medium.write(self._ledger, now, self._closing)
+            if not self._ledger.holds:
+                break
 
     def _try(self, step: Callable[[], object]) -> None:
         """What goes wrong with one thing must not end the record of all others."""
