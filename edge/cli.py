@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 import threading
+from typing import Any
 
 import click
 
@@ -26,7 +27,18 @@ from edge.commands.truth import truth
 from edge.errors import EdgeError
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader that has seen enough, such as `head`, ends it as if all had been told."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # here, because click would make an exit code of 1 of it
+            # Keep Python from complaining when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="edge")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -55,10 +67,6 @@ def _main() -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        # The reader has seen enough; keep Python from complaining when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 1

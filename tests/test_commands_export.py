@@ -73,3 +73,4 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(field: Path) -> None:
         assert process.stdout.readline().startswith(b"utc,run,")
         process.stdout.close()
         assert process.stderr.read() == b""
+        assert process.wait() == 0
