@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -41,6 +42,20 @@ def test_the_page_is_written_where_it_is_told(field: Path, tmp_path: Path) -> No
     assert done.stdout.startswith(f"{out} (0.")
     assert done.stdout.count("\n") == 1
     assert "<html" in out.read_text()
+
+
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
+def test_what_is_not_installed_is_told_before_a_journal_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    pytest.importorskip("jinja2", reason="Jinja2 is not installed (extra: report)")
+    monkeypatch.setitem(sys.modules, missing, None)
+    out = tmp_path / "report.html"
+    out.write_text("old")
+    done = report(tmp_path / "none.db", "--out", out)
+    assert isinstance(done.exception, ConfigError)
+    assert f"needs {missing}" in str(done.exception)
+    assert out.read_text() == "old"
 
 
 def test_the_journal_may_come_from_the_environment(field: Path) -> None:

@@ -42,9 +42,10 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(gather(paths)))
         return
-    from edge.report.drawn.page import page
+    from edge.report.drawn.page import page, require
     from edge.report.exports.files import replacing
 
+    require()
     with replacing(out) as file:  # first, so that nobody waits for a page that cannot be written
         document = page(gather(paths)).encode()
         file.write(document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,21 +34,30 @@ class View(NamedTuple):
     machines: list[tables.Facts]
 
 
+def require() -> None:
+    """See that a page can be made, before any time is spent on what is to be on it.
+
+    Raises:
+        ConfigError: matplotlib or Jinja2 is not installed.
+    """
+    for name in ("jinja2", "matplotlib"):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(
+                f'The page needs {name}, which is not installed: `pip install "edge-runner[report]"`, or take --json.'
+            )
+
+
 def page(report: Report) -> str:
     """The report as HTML; the same report always gives the same page.
 
     Raises:
         ConfigError: matplotlib or Jinja2 is not installed.
     """
-    try:
-        import jinja2
+    require()
+    import jinja2
 
-        with quietly():
-            import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f'The page needs {error.name}, which is not installed: `pip install "edge-runner[report]"`, or take --json.'
-        ) from None
+    with quietly():
+        import matplotlib  # noqa: F401
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE.parent),
         autoescape=True,
