@@ -67,6 +67,8 @@ class Recording:
         self._begun = self._camera_knows = False
         self._review = config.review
         self._kept_pictures = 0
+        self.closed = False
+        """The journal is whole."""
         path = journal_path(config.journal)
         self._control = _control(path, {"status": self._answer_status, "truth": self._answer_truth})
         try:
@@ -130,8 +132,12 @@ class Recording:
 
     def close(self, because: str = "end") -> None:
         """End the run; what was taken in is written."""
+        if self.closed:
+            return
         self._sampler.close()
-        self.journal.close(because)  # before those that lose nothing when the end is cut short
+        self.journal.close(because)
+        self.closed = True
+        # These lose nothing when the end is cut short.
         if self._control:
             self._control.close()
         self._monitor.close()

@@ -7,13 +7,14 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 import click
 
 from edge.commands import Finite, configured, journal_option, json_option, model_options, opened
-from edge.errors import ConfigError, EdgeError
+from edge.errors import CameraError, ConfigError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
@@ -66,7 +67,6 @@ def _run(
 
     from edge import daemon, sinks
     from edge.cameras import open_camera
-    from edge.journal import pictures_folder
     from edge.tensors import native_size_px
 
     logging.basicConfig(format="Warning: %(message)s")
@@ -85,42 +85,57 @@ def _run(
         click.echo(f"camera: {camera.name}", err=as_json)
         click.echo(f"model:  {_describe(classifier)}", err=as_json)
         sink: sinks.Sink = sinks.JsonLines(sys.stdout, config.model.top) if as_json else sinks.Lines(sys.stdout)
-        recording = _recording(config, classifier, camera.name, opened_ns) if recorded else None
-        if recording:
-            status = recording.journal.status()
-            trouble = f" (not recording: {status.why})" if status.why else ""
-            click.echo(f"journal: {status.path}{trouble}", err=as_json)
-            if config.review.keep_pictures:
-                masked = f", {len(config.privacy.mask)} rectangles masked" if config.privacy.mask else ""
-                click.echo(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}", err=as_json)
+        recording = None
+        if recorded:
+            recording = stack.enter_context(_recorded(config, classifier, camera.name, opened_ns, as_json))
+            summary[0] = lambda: _summary(totals) + _unwritten(recording)
         watch = recording or (stack.enter_context(contextlib.closing(_Board())) if as_json else None)
-        because = "error"
-        try:
-            daemon.run(
-                camera,
-                classifier,
-                [recording, sink] if recording else [sink],
-                daemon.Limits(*limits, config.fps),
-                stop,
-                totals,
-                watch,
-                keep_pixels=recorded and config.review.keep_pictures,
-            )
-            because = "asked to stop" if stop.is_set() else "end of the source" if camera.ended else "limit"
-        except EdgeError as error:
-            because = str(error)
-            raise
-        finally:
-            if recording:
-                recording.close(because)
+        daemon.run(
+            camera,
+            classifier,
+            [recording, sink] if recording else [sink],
+            daemon.Limits(*limits, config.fps),
+            stop,
+            totals,
+            watch,
+            keep_pixels=recorded and config.review.keep_pictures,
+        )
+        if recording:
+            recording.close("asked to stop" if stop.is_set() else "end of the source" if camera.ended else "limit")
         sink.close()
         click.echo(_summary(totals), err=as_json)
 
 
-def _recording(config: Config, classifier: Classifier, camera: str, opened_ns: int) -> Recording:
+@contextlib.contextmanager
+def _recorded(
+    config: Config, classifier: Classifier, camera: str, opened_ns: int, as_json: bool
+) -> Iterator[Recording]:
+    """A recording that is told what went wrong, whatever did."""
+    from edge.journal import pictures_folder
     from edge.recording import Recording
 
-    return Recording(config, classifier, camera, opened_ns)
+    recording = Recording(config, classifier, camera, opened_ns)
+    try:
+        status = recording.journal.status()
+        trouble = f" (not recording: {status.why})" if status.why else ""
+        click.echo(f"journal: {status.path}{trouble}", err=as_json)
+        if config.review.keep_pictures:
+            masked = ", parts of them black" if config.privacy.mask else ""
+            click.echo(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}", err=as_json)
+        yield recording
+    except CameraError as error:
+        recording.journal.event("camera lost", why=str(error))
+        recording.close(str(error))
+        raise
+    except BaseException as error:
+        recording.close(str(error) or type(error).__name__)
+        raise
+
+
+def _unwritten(recording: Optional[Recording]) -> str:
+    if recording is None or recording.closed:
+        return ""
+    return " The journal was not closed in time: what came since its last batch is lost."
 
 
 class _Board:

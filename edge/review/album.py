@@ -17,6 +17,10 @@ _PART = ".part"
 _STAMP = "%Y%m%d-%H%M%S"
 
 
+_FOLDER_MODE, _FILE_MODE = 0o750, 0o640
+"""What a camera saw is not for everybody."""
+
+
 class BudgetError(EdgeError):
     """The budget has no room for a picture."""
 
@@ -30,6 +34,10 @@ def file_name(utc: str, run: str, sequence: int) -> str:
         sequence: of the frame.
     """
     return f"{_time(utc).strftime(_STAMP)}-{run}-{sequence}{SUFFIX}"
+
+
+def _for_the_group(path: str, flags: int) -> int:
+    return os.open(path, flags, _FILE_MODE)
 
 
 class Album:
@@ -108,10 +116,10 @@ class Album:
         Raises:
             OSError: the folder cannot be made or written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(_FOLDER_MODE, parents=True, exist_ok=True)
         part = self._folder / f"{name}{_PART}"
         try:
-            with part.open("wb") as file:
+            with open(part, "wb", opener=_for_the_group) as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
