@@ -89,7 +89,7 @@ def test_warm_up_and_throttled_samples_are_left_aside(tmp_path):
     assert comparison.b.compared == 6000
     assert abs(stage(comparison).change_percent.value) < 3
     assert stage(comparison).verdict == "cannot tell"
-    assert [(each.what, each.a, each.b) for each in comparison.differs] == [("throttled frames", "0.0%", "66.7%")]
+    assert [(each.what, each.a, each.b) for each in comparison.differs] == [("throttled frames", "0.0 %", "66.7 %")]
     assert "left aside: 1,500 warm-up, 12,000 throttled" in text_of(comparison)
 
 

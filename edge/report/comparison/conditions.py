@@ -11,6 +11,7 @@ from edge.journal.packing import STATES, STEADY, THROTTLED
 from edge.report.comparison.sides import KEPT_FRAMES, Side
 from edge.report.rows import Run
 from edge.report.stretches import FEWEST_BLOCKS
+from edge.report.words import percent
 
 NOTHING = "not known"
 _SHORT_S = 60
@@ -36,7 +37,7 @@ def differing(a: Side, b: Side) -> list[Differs]:
         if first is not None and second is not None and abs(first - second) <= least(first):
             continue
         if first is not second:
-            found.append(Differs(what, *(NOTHING if each is None else form.format(each) for each in (first, second))))
+            found.append(Differs(what, *(NOTHING if each is None else form(each) for each in (first, second))))
     return found
 
 
@@ -97,10 +98,12 @@ _OF_RUNS: dict[str, Callable[[Run], object]] = {
 }
 
 
-_MEASURED: tuple[tuple[str, Callable[[Side], Optional[float]], Callable[[float], float], str], ...] = (
-    ("frames a second", _rate, lambda rate: 0.05 * rate, "{:.1f}"),
-    ("throttled frames", _throttled, lambda _: 0.01, "{:.1%}"),
-    ("mean temperature", lambda side: side.temperature_c, lambda _: 3.0, "{:.1f} °C"),
+_MEASURED: tuple[
+    tuple[str, Callable[[Side], Optional[float]], Callable[[float], float], Callable[[float], str]], ...
+] = (
+    ("frames a second", _rate, lambda rate: 0.05 * rate, "{:.1f}".format),
+    ("throttled frames", _throttled, lambda _: 0.01, percent),
+    ("mean temperature", lambda side: side.temperature_c, lambda _: 3.0, "{:.1f} °C".format),
 )
 """What is measured, how, by how much it must differ to be told, and how it is written."""
 
