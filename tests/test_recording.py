@@ -14,9 +14,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from edge import Classifier, daemon
+from edge import Classifier, Frame, daemon
 from edge.cameras import CameraSettings, open_camera
 from edge.config import Config
 from edge.control.client import ask
@@ -129,6 +130,18 @@ def test_pictures_are_kept_only_when_asked_for(classifier: Classifier, tmp_path:
     kept = rows(record_scene(reviewed, classifier, 30), "SELECT file, stands_for FROM pictures")
     assert sum(stands_for for _, stands_for in kept) == 30
     assert {file for file, _ in kept} == {path.name for path in pictures_folder(tmp_path / "with.db").iterdir()}
+
+
+def test_a_report_does_not_wait_for_the_first_minute(classifier: Classifier, tmp_path: Path) -> None:
+    with closing(Recording(config(tmp_path / "field.db"), classifier, "camera", 0)) as recording:
+        frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, time.monotonic_ns(), "wall clock")
+        for _ in range(20):
+            recording.write(classifier.classify(frame))
+        while recording.journal.status().kept < 20:
+            time.sleep(0.01)
+        (journal,) = gather([tmp_path / "field.db"]).journals
+    assert (journal.frames, journal.kept) == (20, 20)
+    assert journal.accuracy[0].top1.total == 20
 
 
 def test_passwords_of_cameras_stay_out(classifier: Classifier, tmp_path: Path) -> None:

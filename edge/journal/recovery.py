@@ -15,6 +15,7 @@ from edge.journal.windows import COLUMNS, Counted, Minute, Truths
 from edge.records import Timings
 
 BECAUSE = "power or process lost"
+_TIMES = (("windows", "ended_ns"), ("frames", "monotonic_ns"), ("events", "monotonic_ns"))
 _log = logging.getLogger(__name__)
 
 
@@ -41,19 +42,38 @@ def recover(connection: sqlite3.Connection, own_run: str) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise sqlite3.DatabaseError(" ".join(found.split()))
-    for run_id, started_ns, labels, configuration in cut_off:
+    for run in cut_off:
         with store.transaction(connection):
-            _recover_run(connection, run_id, started_ns, Truths(_read(labels, [])), _drop_reason(configuration))
+            _recover_run(connection, *run)
 
 
-def _recover_run(connection: sqlite3.Connection, run_id: int, started_ns: int, truths: Truths, reason: str) -> None:
+def under_way(
+    connection: sqlite3.Connection, run_id: int, started_ns: int, labels: str, configuration: str
+) -> Optional[tuple[Any, ...]]:
+    """The window that a run has begun and not written yet, from the frames' rows; None where there are none.
+
+    Args:
+        connection: to the journal.
+        run_id: of a run.
+        started_ns: of it.
+        labels: of its model, as the table has them.
+        configuration: of it, as the table has it.
+
+    Raises:
+        ArithmeticError, LookupError, TypeError, ValueError, struct.error: a value is damaged.
+    """
+    counted_ns = _last(connection, "windows", "ended_ns", run_id) or started_ns
+    truths = Truths(_read(labels, []))
+    minute = _minute_of_rows(connection, run_id, counted_ns, truths, _drop_reason(configuration))
+    return None if minute is None else minute.row(run_id, over=False)
+
+
+def _recover_run(connection: sqlite3.Connection, run_id: int, started_ns: int, labels: str, configuration: str) -> None:
     ended_ns, row = started_ns, None
     try:
-        counted_ns = _last(connection, "windows", "ended_ns", run_id) or started_ns
-        seen = (_last(connection, table, "monotonic_ns", run_id) for table in ("frames", "events"))
-        ended_ns = max(counted_ns, *(last or 0 for last in seen))
-        minute = _minute_of_rows(connection, run_id, counted_ns, truths, reason)
-        row = None if minute is None else minute.row(run_id, over=False)
+        seen = [_last(connection, table, column, run_id) for table, column in _TIMES]
+        ended_ns = max(started_ns, *(last or 0 for last in seen))
+        row = under_way(connection, run_id, started_ns, labels, configuration)
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error):
         # SQLite does not notice damage within a value. It must not keep the next run from being recorded.
         _log.warning("The journal's run %d was cut off, and its last minute cannot be read.", run_id)

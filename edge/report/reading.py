@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Optional, TypeVar, cast
 
@@ -18,6 +20,8 @@ from edge.errors import JournalError
 from edge.histogram import Sparse, decode_many
 from edge.journal import schema
 from edge.journal.packing import Histograms, unpack_histograms
+from edge.journal.recovery import under_way
+from edge.journal.windows import COLUMNS
 from edge.report.rows import Answer, Clock, Event, Label, Model, Picture, Run, Window
 
 ROWS_AT_ONCE = 50_000
@@ -28,11 +32,7 @@ _DECODED_AT_ONCE = 500
 _HISTOGRAMS = msgspec.msgpack.Decoder(dict[str, dict[str, bytes]])
 _STEP_NS = 1_000_000_000
 _MOST_STEPS = 2_000
-_WINDOW = (
-    "id, run_id, began_ns, ended_ns, frames, unrecorded, drops, answers, throttled, temperature_min_c, "
-    "temperature_mean_c, temperature_max_c, clock_min_mhz, clock_mean_mhz, clock_max_mhz, governor, "
-    "memory_available_min_bytes, resident_max_bytes, load_mean, coral_max_c, histograms"
-)
+_WINDOW = ", ".join(("id", *COLUMNS))
 
 SparseHistograms = dict[str, dict[str, Sparse]]
 """State -> stage -> durations in nanoseconds."""
@@ -61,6 +61,7 @@ class Reader:
             self.models = {model.id: model for model in self._models()}
             self.runs = {run.id: run for run in self._runs()}
             self._clocks = self._read_clocks()
+            self._under_way = self._windows_under_way()
         except sqlite3.Error as error:
             self.close()
             raise self._unreadable(error) from None
@@ -99,17 +100,34 @@ class Reader:
         rows = [
             row for rows in self._chunks("SELECT run_id, began_ns, ended_ns FROM windows ORDER BY id") for row in rows
         ]
+        rows += [row[1:4] for row in self._under_way]
         return np.array(rows, np.int64).reshape(-1, 3)
 
     def windows(self) -> Iterator[Window]:
-        """All windows in the order of `window_times`; histograms are decoded by `histograms` only."""
+        """All windows in the order of `window_times`; histograms are decoded by `histograms` only.
+
+        Last come those that runs have begun and not written yet, as far as the rows of their frames tell them.
+        """
         drops = msgspec.json.Decoder(dict[str, int])
         answers = msgspec.json.Decoder(list[tuple[Optional[str], int, int, int]])
-        for rows in self._chunks(f"SELECT {_WINDOW} FROM windows ORDER BY id", _WINDOWS_AT_ONCE):
+        written = self._chunks(f"SELECT {_WINDOW} FROM windows ORDER BY id", _WINDOWS_AT_ONCE)
+        for rows in chain(written, [self._under_way]):
             for row in rows:
                 told = self._decode(drops, row[6], row[0]) or {}
                 given = [Answer(*each) for each in self._decode(answers, row[7], row[0]) or []]
                 yield Window._make((*row[:6], told, given, row[8], row[9:12], row[12:15], *row[15:]))
+
+    def _windows_under_way(self) -> list[Any]:
+        found = []
+        for row in self._connection.execute(
+            "SELECT runs.id, started_ns, labels, configuration FROM runs JOIN models ON models.id = model_id "
+            "WHERE ended_ns IS NULL ORDER BY runs.id"
+        ).fetchall():
+            with contextlib.suppress(ArithmeticError, LookupError, TypeError, ValueError, struct.error):
+                window = under_way(self._connection, *row)
+                if window is not None:
+                    found.append((-row[0], *window))
+        return found
 
     def windows_with_histograms(self) -> Iterator[tuple[Window, SparseHistograms]]:
         """All windows in the order of `window_times`, each with its histograms; none where they are damaged."""
@@ -200,7 +218,7 @@ class Reader:
 
     def labels(self) -> list[Label]:
         """What people said, in the order in which they said it."""
-        sql = f"SELECT {', '.join(Label._fields)} FROM labels ORDER BY said_utc_ns, id"
+        sql = f"SELECT {', '.join(Label._fields)} FROM labels ORDER BY id"
         return [Label(*row) for rows in self._chunks(sql) for row in rows]
 
     def events(self) -> Iterator[Event]:

@@ -88,7 +88,7 @@ def chosen_runs(reader: Reader, run: Optional[str]) -> tuple[Run, ...]:
     # Not isdigit: that also holds for digits of which int() makes no number.
     if run.isascii() and run.isdecimal() and 1 <= int(run) <= len(runs):
         return (runs[int(run) - 1],)
-    found = [each for each in runs if run and each.run.startswith(run)]
+    found = [each for each in runs if run not in ("", "0") and each.run.startswith(run)]
     exact = [each for each in found if each.run == run]
     if len(exact or found) == 1:
         return tuple(exact or found)

@@ -24,7 +24,9 @@ from edge.report.words import (
 )
 
 # Everything else that is in a journal's events went wrong.
-_ORDINARY = ("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted")
+_ORDINARY = (
+    *("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted", "recording again"),
+)
 _GOOD_ENDS = (" found", " over")
 """As in "camera found" and "under-voltage over"."""
 _KINDS = 6
