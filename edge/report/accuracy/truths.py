@@ -18,7 +18,7 @@ class Truths:
     """The labels of a journal, so resolved that the newest word on a frame, else on its span of time, is found."""
 
     def __init__(self, labels: Iterable[Label]) -> None:
-        """Take all labels, in any order; the newest is the one with the highest id, as the clock may have been wrong."""
+        """Take all labels, in any order; the newest has the highest id, as the clock may have been wrong."""
         ordered = sorted(labels, key=lambda label: label.id)
         self.frames: dict[tuple[int, int], Optional[str]] = {}
         """Run id and sequence -> truth; None where somebody says that nothing is known."""
