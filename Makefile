@@ -32,6 +32,7 @@ lint: $(VENV)/.test ## Check style and types
 bench: $(VENV)-bench/.bench $(VENV)/.test ## Measure against named baselines, print ratios
 	$(VENV)-bench/bin/python -m tests.benchmarks
 	$(VENV)-bench/bin/python -m tests.benchmarks.journal
+	$(BIN)/python -m tests.benchmarks.month
 	$(BIN)/python -m tests.benchmarks.training
 
 clean: ## Remove the virtual environments
