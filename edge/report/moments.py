@@ -23,6 +23,7 @@ _SPANS_S = (
     *(_MINUTE_S * minutes for minutes in (1, 2, 5, 10, 15, 20, 30, 60, 120, 180, 240, 360, 720)),
     *(_DAY_S << doublings for doublings in range(15)),
 )
+_SLIVER = 0.25
 _MOST_RUNS = 4
 """With more runs than a part of so many of the spans, a span may hold several runs."""
 
@@ -178,4 +179,7 @@ def _cut(run_id: NDArray[np.int64], from_ns: NDArray[np.int64], to_ns: NDArray[n
         if found.shape[1] <= bins:
             break
     numbers: list[int] = places.ravel().tolist()
+    for window in np.flatnonzero(to_ns - from_ns < np.median(to_ns - from_ns) * _SLIVER).tolist():
+        if window and run_id[window] == run_id[window - 1]:  # the rest of a minute, in which a rate means little
+            numbers[window] = numbers[window - 1]
     return numbers
