@@ -136,10 +136,9 @@ spoken = st.one_of(
 
 def judged(number: int, seen: Seen, labels: list[dict[str, Any]]) -> tuple[str, Optional[str]]:
     """Where the truth of a frame is from, and the truth, in the words of the rule."""
-    ordered = [label for _, label in sorted(enumerate(labels), key=lambda item: (item[1]["said_utc_ns"], item[0]))]
     moment = utc_ns(number * STEP_S + 1)
-    around = [each for each in ordered if "sequence" not in each and each["from_utc_ns"] <= moment < each["to_utc_ns"]]
-    named = [each for each in ordered if each.get("sequence") == number]
+    around = [each for each in labels if "sequence" not in each and each["from_utc_ns"] <= moment < each["to_utc_ns"]]
+    named = [each for each in labels if each.get("sequence") == number]
     source, truth = (LABELLED, around[-1]["truth"]) if around else (KNOWN, seen.truth)
     if named:
         source, truth = (LABELLED if truth is None else source), named[-1]["truth"]
