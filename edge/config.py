@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import msgspec
 import yaml
@@ -14,6 +14,7 @@ from edge.cameras import CameraSettings
 from edge.errors import ConfigError
 from edge.journal.settings import JournalSettings
 from edge.loading import BareOptions
+from edge.motion import MotionSettings
 from edge.privacy import PrivacySettings
 from edge.review.settings import ReviewSettings
 
@@ -51,6 +52,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     privacy: PrivacySettings = PrivacySettings()
     fps: Optional[Annotated[float, Meta(ge=0.0001, le=1_000_000)]] = None
     """Classify at most so many frames a second; null: as many as come."""
+    schedule: tuple[str, ...] = ()
+    """When to classify, by the local clock: "06:00-20:30", "mon-fri 22:00-04:00"; empty: always."""
+    gate: Optional[Literal["motion"]] = None
+    """motion: only pictures that changed are classified; null: all."""
+    motion: MotionSettings = MotionSettings()
 
 
 def read(path: Path) -> Config:

@@ -13,11 +13,12 @@ from tests.conftest import ROOT
 
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
-    {"edge", "edge.errors", "edge.resources", "edge.signals"},
+    {"edge", "edge.errors", "edge.notify", "edge.resources", "edge.schedule", "edge.signals"},
     {"edge.records"},
     {
         "edge.images",
         "edge.labels",
+        "edge.motion",
         "edge.privacy",
         "edge.stats",
         "edge.tensors",
@@ -31,6 +32,7 @@ LAYERS = [
     {"edge.classifier", "edge.config"},
     {"edge.ahead", "edge.bench", "edge.evaluate"},
     {"edge.daemon", "edge.recording"},
+    {"edge.service"},
     {"edge.commands"},
     {"edge.cli"},
     {"edge.__main__"},

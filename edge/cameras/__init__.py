@@ -50,6 +50,10 @@ class Camera(Protocol):
     def ended(self) -> bool:
         """True once the source has no more frames, or was closed."""
 
+    @property
+    def lost(self) -> Optional[str]:
+        """Why it gives nothing at present and is being opened again; None while all is well."""
+
     def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
         """The next frame (of a live camera: the newest), or None when none came in time or the source ended.
 
@@ -68,7 +72,8 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which camera, and what is asked of it."""
 
     source: str = "auto"
-    """auto, picamera, scene, a V4L2 device (0, /dev/video0), a video file, an rtsp:// or http:// address, pictures."""
+    """auto, camera (auto without the scene), picamera, scene, a V4L2 device (0, /dev/video0), a video file, an rtsp://
+    or http:// address, pictures."""
     width_px: int = 640
     height_px: int = 480
     fps: float = 30.0
@@ -82,7 +87,13 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     isp_resize: bool = False
     """Let the Pi's image processor make frames of just the size that the model needs; only with a CSI camera."""
     stall_s: float = 5.0
-    """A live camera that gives nothing for so long is an error."""
+    """A live camera that gives nothing for so long is lost, and opened again."""
+    frozen_s: Optional[float] = 30.0
+    """So is one that gives the very same picture for so long; null: it may. Real pictures differ by their noise."""
+    give_up_s: float = 300.0
+    """So long is a lost camera opened again before the program ends; 0: it ends at once."""
+    password_file: Optional[str] = None
+    """A file that holds the password for an address such as rtsp://user@camera/stream."""
     seed: int = 0
     """Of the scene's noise and motion."""
 

@@ -25,6 +25,7 @@ class Directory:
     """
 
     live = False
+    lost: Optional[str] = None
 
     def __init__(self, settings: CameraSettings, on_skip: Optional[Callable[[str], None]] = None) -> None:
         """List the pictures of the folder `settings.source`, whatever its name: here "scene" is a folder too.

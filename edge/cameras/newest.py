@@ -179,6 +179,7 @@ class LiveCamera:
     """What the cameras with a slot have in common; `_slot` is set when they are open."""
 
     live = True
+    lost: Optional[str] = None
     _slot: NewestFrame
 
     @property

@@ -42,6 +42,7 @@ class Scene:
     """
 
     live = True
+    lost: Optional[str] = None
 
     def __init__(
         self,

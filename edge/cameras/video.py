@@ -120,6 +120,8 @@ class _Playback:
 class Video:
     """A video file: every frame in order as fast as they are read, or (`realtime`) as a camera would give them."""
 
+    lost: Optional[str] = None
+
     def __init__(self, settings: CameraSettings) -> None:
         """Open the file.
 
