@@ -13,16 +13,28 @@ export EDGE_TEST_DATA ?= $(abspath ../shared/data)
 # picamera2 comes from apt; when it is installed later, the environment is made anew so that it can see it.
 SEES := $(shell $(PYTHON) -c 'import importlib.util as u; print("system" if u.find_spec("picamera2") else "own")' 2>/dev/null)
 
-.PHONY: help run test lint bench clean
+.PHONY: help run test test-system test-camera test-arm64 test-endurance lint bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
 run: $(VENV)/.installed-$(SEES) ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
 	$(BIN)/edge run $(ARGS)
 
 test: $(VENV)/.test ## Install, then run the whole test suite
 	$(BIN)/python -m pytest
+
+test-system: $(VENV)/.test ## As root: install, break and mend the service in a real systemd (a container)
+	$(BIN)/python -m pytest -s -m system
+
+test-camera: $(VENV)/.test ## As root, half an hour the first time: unplug, freeze and starve virtual cameras
+	$(BIN)/python -m pytest -s -m camera
+
+test-arm64: $(VENV)/.test ## As root: the aarch64 wheels of Bookworm and Trixie under qemu
+	$(BIN)/python -m pytest -s -m arm64
+
+test-endurance: $(VENV)/.test ## 200,000 frames with faults at random
+	$(BIN)/python -m pytest -s -m endurance
 
 lint: $(VENV)/.test ## Check style and types
 	$(BIN)/ruff check .
