@@ -38,7 +38,7 @@ class Classifier:
             raise ModelError(f"{bundle.path} was opened without its input and output: use edge.loading.open_model.")
         self.bundle = bundle
         self.runtime = runtime
-        self.run = os.urandom(6).hex()
+        self.begin_run()
         self.input: InputSpec = bundle.input
         self.output: OutputSpec = bundle.output
         self._top_count = top_count
@@ -66,6 +66,10 @@ class Classifier:
             opened.close()
             raise
         return opened
+
+    def begin_run(self) -> None:
+        """Give what comes from now on another run's name."""
+        self.run = os.urandom(6).hex()
 
     @property
     def ran(self) -> Ran:
@@ -128,6 +132,7 @@ class Classifier:
         drop_reason: str = "busy",
         truth: Optional[str] = None,
         throttled: Optional[int] = None,
+        unchanged: int = 0,
     ) -> Record:
         """The record of an answer; `wait` is all of its age that no other stage accounts for.
 
@@ -137,6 +142,7 @@ class Classifier:
             drop_reason: why they were.
             truth: of a frame that does not know its own.
             throttled: the board's throttling bits.
+            unchanged: frames since the previous one that a gate kept back.
 
         Raises:
             ModelError: the model's output is not made of numbers.
@@ -158,6 +164,7 @@ class Classifier:
             truth=truth if frame.label is None else frame.label,
             dropped=dropped,
             drop_reason=drop_reason,
+            unchanged=unchanged,
             source=frame.source,
             throttled=throttled,
         )

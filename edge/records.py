@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NS_PER_MS = 1_000_000
+UNCHANGED = "unchanged"
+"""What frames that a gate kept back are counted as, among the reasons for not classifying one."""
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -86,6 +88,8 @@ class Record(msgspec.Struct, frozen=True):
     """Frames that the camera gave since the previous record and nobody classified."""
     drop_reason: str = "busy"
     """Why: "busy", the model was; "paced", fewer were asked for."""
+    unchanged: int = 0
+    """Frames since the previous record that a gate found unchanged, and kept back; they are not in `dropped`."""
     source: Optional[str] = None
     throttled: Optional[int] = None
     """Raspberry Pi throttling bits at the time, where the board tells them."""

@@ -65,6 +65,13 @@ def test_many_samples_are_all_counted() -> None:
     assert (invoke.samples, invoke.sum_ns) == (9_999, sum(values))
 
 
+def test_frames_that_a_gate_kept_back_are_a_reason_of_their_own() -> None:
+    minute = Minute(0, 60 * NS)
+    minute.add(counted(dropped=2)._replace(unchanged=40), STEADY, "busy")
+    minute.add(counted()._replace(unchanged=2), STEADY, "busy")
+    assert json.loads(told(minute)["drops"]) == {"busy": 2, "unchanged": 42}
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from([None, "cat", "ghost"]), st.integers(0, 2), st.booleans(), st.integers(0, 3)),

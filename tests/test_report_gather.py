@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,11 +14,13 @@ import pytest
 from edge.errors import JournalError
 from edge.histogram import Histogram
 from edge.journal import schema
+from edge.report.exports.export import write
 from edge.report.figures import Report
 from edge.report.gather import gather, names
 from edge.report.reading import Reader
 from edge.stats import STAGES
 from tests.benchmarks.month import make_month
+from tests.journaling import record, recording
 from tests.journals import LABELS, START_UTC_S, insert, make_journal
 
 
@@ -159,3 +163,19 @@ def test_days_become_at_most_so_many_moments(tmp_path: Path, bins: int) -> None:
     assert bins / 3 < len(journal.moments) <= bins
     assert sum(moment.frames for moment in journal.moments) == journal.frames == 2 * 200 * 600
     assert journal.moments[-1].to_utc_s - journal.moments[0].from_utc_s == 86_400 + 200 * 60
+
+
+def test_frames_that_a_gate_kept_back_are_not_among_those_that_were_lost(tmp_path: Path) -> None:
+    path = tmp_path / "gate.db"
+    with recording(path) as journal:
+        for sequence in range(0, 500, 100):
+            given = record(sequence, time.monotonic_ns(), dropped=2, unchanged=97 if sequence else 0)
+            journal.write(given)
+    assert given.as_json()["unchanged"] == 97
+    (told,) = gather([path]).journals
+    assert (told.frames, told.drops, told.unchanged) == (5, {"busy": 10}, 4 * 97)
+    assert sum(moment.unchanged for moment in told.moments) == 4 * 97
+    out = io.BytesIO()
+    write(path, "windows", "jsonl", out)
+    rows = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert (sum(row["dropped"] for row in rows), sum(row["unchanged"] for row in rows)) == (10, 4 * 97)

@@ -35,6 +35,16 @@ def test_key_figures_rest_on_something() -> None:
     assert told["Not classified"][1] == "1.8 % of all; busy 412,331, rate 51,120"
 
 
+def test_frames_that_a_gate_kept_back_are_no_fault() -> None:
+    journal = reports.journal(days=1, count=4, frames=1_000, unchanged=99_000, drops={})
+    told = tiles(journal)
+    assert told["Unchanged"] == ("99,000", "99.0 % of all; the gate kept them back, as asked")
+    assert told["Not classified"] == ("0", "every frame that had changed was")
+    busy = tiles(msgspec.structs.replace(journal, drops={"busy": 250}))
+    assert busy["Not classified"] == ("250", "20.0 % of changed ones; busy 250")
+    assert "Unchanged" not in tiles(reports.journal())
+
+
 def test_what_is_not_known_is_never_a_number() -> None:
     journal = reports.scarce().journals[0]
     told = tiles(journal)

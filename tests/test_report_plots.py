@@ -84,6 +84,14 @@ def test_drops_are_shown_by_reason(month: dict[str, Picture]) -> None:
     assert without.keys == []
 
 
+def test_frames_that_a_gate_kept_back_are_drawn_apart() -> None:
+    moments = [msgspec.structs.replace(each, unchanged=90_000) for each in reports.moments(1, 6)]
+    picture = timelines.rate(reports.journal(days=1, count=6, drops={}, unchanged=540_000, moments=moments), "j")
+    assert "none was left out. Kept back by the gate, unchanged: 540,000." in words(picture)
+    assert any("kept back" in text for text in texts(picture))
+    assert picture.keys == []
+
+
 def test_days_have_the_number_of_frames_below(month: dict[str, Picture]) -> None:
     shown = texts(month["Accuracy by day"])
     journal = reports.month().journals[0]

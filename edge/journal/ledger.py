@@ -208,7 +208,8 @@ class Ledger:
             *(best.class_id, pack_score(best.score), pack_others(record.predictions)),
             *(truth, record.dropped, stored, state),
         )
-        self._minute.add(Counted(record.monotonic_ns, times, answer, record.dropped), state, record.drop_reason)
+        counted = Counted(record.monotonic_ns, times, answer, record.dropped, unchanged=record.unchanged)
+        self._minute.add(counted, state, record.drop_reason)
         return row
 
     def _keep(self, picture: Picture) -> None:

@@ -23,7 +23,7 @@ def recover(connection: sqlite3.Connection, own_run: str) -> None:
     """Look through the file, and give each run that was cut off an end and the minute that was under way.
 
     That minute's frames come from their rows, each with those that it stands for, and so do their drops; its histograms
-    hold the rows alone.
+    hold the rows alone. How many frames a gate kept back in it is in no row, and lost.
 
     Args:
         connection: to the journal.

@@ -10,7 +10,7 @@ from edge.device import Live
 from edge.histogram import Histogram
 from edge.journal.packing import STATES, as_json, pack_histograms
 from edge.labels import ClassNames
-from edge.records import Timings
+from edge.records import UNCHANGED, Timings
 from edge.stats import STAGES
 
 TOP = 5
@@ -78,6 +78,7 @@ class Counted(NamedTuple):
     answer: Answer
     dropped: int
     frames: int = 1
+    unchanged: int = 0
     """Itself and those of which nothing else is known any more."""
 
 
@@ -119,6 +120,8 @@ class Minute:
         self._last_ns = max(self._last_ns, counted.monotonic_ns)
         if counted.dropped:
             self._drops[drop_reason] += counted.dropped
+        if counted.unchanged:
+            self._drops[UNCHANGED] += counted.unchanged
         self._answers[counted.answer] += counted.frames
         if state not in self._stages:
             self._stages[state] = tuple(_Durations() for _ in STAGES)

@@ -14,7 +14,7 @@ class Counts:
     def __init__(self, reader: Reader) -> None:
         """Begin with nothing; the reader tells the labels."""
         self._reader = reader
-        self.long_ns = self.frames = self.unrecorded = self.windows = 0
+        self.long_ns = self.frames = self.unchanged = self.unrecorded = self.windows = 0
         self.tells_throttling = False
         self.drops: Counter[str] = Counter()
         self.governors: dict[str, None] = {}
@@ -25,6 +25,7 @@ class Counts:
         self.windows += 1
         self.long_ns += max(0, window.ended_ns - window.began_ns)
         self.frames += window.frames
+        self.unchanged += window.unchanged
         self.unrecorded += window.unrecorded
         self.tells_throttling |= window.throttled is not None
         self.drops.update(window.drops)

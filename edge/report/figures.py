@@ -83,7 +83,7 @@ class Moment(msgspec.Struct, frozen=True):
     frames: int
     fps: float
     drops: dict[str, int]
-    """Reason -> frames."""
+    """Reason -> frames of the camera that were lost; those that a gate kept back are not."""
     stages: dict[str, tuple[Optional[float], Optional[float], Optional[float]]]
     """Stage -> p50, p90, p99 in ms of the samples of all states but warm-up."""
     throttled: Optional[list[str]]
@@ -95,6 +95,8 @@ class Moment(msgspec.Struct, frozen=True):
     resident_max_bytes: Optional[int]
     load_mean: Optional[float]
     coral_max_c: Optional[float]
+    unchanged: int = 0
+    """Frames that a gate kept back, because nothing in them had changed."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -153,6 +155,8 @@ class JournalFigures(msgspec.Struct, frozen=True):
     events: list[Event]
     notes: list[str]
     """What a reader should know before trusting a figure, a sentence each."""
+    unchanged: int = 0
+    """As in `Moment`."""
 
 
 class Report(msgspec.Struct, frozen=True):

@@ -129,6 +129,7 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
             moments=moments.told(),
             events=events,
             notes=[*notes(reader, counts, latency, accuracy, events), *tally.notes],
+            unchanged=counts.unchanged,
         )
         return Gathered(figures, merged)
 

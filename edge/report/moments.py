@@ -79,7 +79,7 @@ class _Span:
         self._from_ns: Optional[int] = None
         self._to_ns = 0
         self._long_ns = 0
-        self._frames = 0
+        self._frames = self._unchanged = 0
         self._drops: Counter[str] = Counter()
         self._throttled: Optional[int] = None
         self._temperature_c, self._clock_mhz = _Reading(), _Reading()
@@ -97,6 +97,7 @@ class _Span:
         long_ns = max(1, to_ns - from_ns)
         self._long_ns += long_ns
         self._frames += window.frames
+        self._unchanged += window.unchanged
         self._drops.update(window.drops)
         if window.throttled is not None:
             self._throttled = (self._throttled or 0) | window.throttled
@@ -126,6 +127,7 @@ class _Span:
             resident_max_bytes=None if resident[2] is None else int(resident[2]),
             load_mean=load[1],
             coral_max_c=coral[2],
+            unchanged=self._unchanged,
         )
 
     def _stages(self) -> dict[str, tuple[Optional[float], Optional[float], Optional[float]]]:

@@ -22,6 +22,7 @@ from edge.journal import schema
 from edge.journal.packing import Histograms, unpack_histograms
 from edge.journal.recovery import under_way
 from edge.journal.windows import COLUMNS
+from edge.records import UNCHANGED
 from edge.report.rows import Answer, Clock, Event, Label, Model, Picture, Run, Window
 
 ROWS_AT_ONCE = 50_000
@@ -115,7 +116,8 @@ class Reader:
             for row in rows:
                 told = self._decode(drops, row[6], row[0]) or {}
                 given = [Answer(*each) for each in self._decode(answers, row[7], row[0]) or []]
-                yield Window._make((*row[:6], told, given, row[8], row[9:12], row[12:15], *row[15:]))
+                kept_back = told.pop(UNCHANGED, 0)
+                yield Window._make((*row[:6], told, kept_back, given, row[8], row[9:12], row[12:15], *row[15:]))
 
     def _windows_under_way(self) -> list[Any]:
         found = []

@@ -99,6 +99,8 @@ class Window(NamedTuple):
     frames: int
     unrecorded: int
     drops: dict[str, int]
+    """Reason -> frames; those that a gate kept back are not among them."""
+    unchanged: int
     answers: list[Answer]
     throttled: Optional[int]
     temperature_c: Range

@@ -26,6 +26,7 @@ from edge.report.words import (
 # Everything else that is in a journal's events went wrong.
 _ORDINARY = (
     *("started", "stopped", "reloaded", "truth set", "truth cleared", "oldest frames deleted", "recording again"),
+    *("asleep", "awake"),
 )
 _GOOD_ENDS = (" found", " over")
 """As in "camera found" and "under-voltage over"."""
@@ -54,6 +55,7 @@ def tiles(journal: JournalFigures) -> list[Tile]:
         _throttled(journal),
         *([_accuracy(each) for each in journal.accuracy[:2]] or [_accuracy(None)]),
         _dropped(journal),
+        *([_unchanged(journal)] if journal.unchanged else []),
     ]
 
 
@@ -222,10 +224,17 @@ def _accuracy_in_words(accuracy: Accuracy) -> str:
 
 
 def _dropped(journal: JournalFigures) -> Tile:
-    dropped = sum(journal.drops.values())
-    share = of(dropped, dropped + journal.frames)
-    about = f"{percent(share)} of all; {drops_in_words(journal.drops)}" if dropped else "every frame of the camera was"
-    return Tile("Not classified", number(dropped), about)
+    dropped, whole = sum(journal.drops.values()), "changed ones" if journal.unchanged else "all"
+    if not dropped:
+        every = "every frame that had changed was" if journal.unchanged else "every frame of the camera was"
+        return Tile("Not classified", number(0), every)
+    share = percent(of(dropped, dropped + journal.frames))
+    return Tile("Not classified", number(dropped), f"{share} of {whole}; {drops_in_words(journal.drops)}")
+
+
+def _unchanged(journal: JournalFigures) -> Tile:
+    share = of(journal.unchanged, journal.unchanged + sum(journal.drops.values()) + journal.frames)
+    return Tile("Unchanged", number(journal.unchanged), f"{percent(share)} of all; the gate kept them back, as asked")
 
 
 def _times(times: int) -> str:

@@ -78,7 +78,7 @@ def rate(journal: JournalFigures, name: str) -> Optional[Picture]:
         return None
     reasons = [reason for reason, dropped in sorted(journal.drops.items(), key=lambda row: -row[1]) if dropped]
     with styled():
-        figure, panels = stack([96, *[84] * bool(reasons)])
+        figure, panels = stack([96, *[84] * bool(reasons), *[84] * bool(journal.unchanged)])
         panels[0].set_title("Frames classified in a second")
         panels[0].plot(*steps(journal.moments, lambda moment: moment.fps), **line(0))
         _from_zero(panels[0])
@@ -86,6 +86,10 @@ def rate(journal: JournalFigures, name: str) -> Optional[Picture]:
             panels[1].set_title("Frames not classified in a second, on top of each other")
             _stacked(panels[1], journal.moments, reasons)
             _from_zero(panels[1])
+        if journal.unchanged:
+            panels[-1].set_title("Frames in a second that the gate kept back, unchanged")
+            panels[-1].plot(*steps(journal.moments, _unchanged), **line(0))
+            _from_zero(panels[-1])
         for axes in panels:
             _shade(axes, journal.moments)
             time_axis(axes, [journal])
@@ -96,6 +100,8 @@ def rate(journal: JournalFigures, name: str) -> Optional[Picture]:
             if dropped
             else "none was left out."
         )
+        if journal.unchanged:
+            words += f" Kept back by the gate, unchanged: {number(journal.unchanged)}."
         drawn = svg(figure, name, words)
     keys = [key("classified", 0)] + [
         Key(reason, f"series-{_colour(place)}", area=True) for place, reason in enumerate(reasons)
@@ -178,6 +184,11 @@ def _stacked(axes: Axes, moments: Sequence[Moment], reasons: Sequence[str]) -> N
 def _dropped(reason: str) -> Value:
     """Of a moment: frames in a second that were not classified for this reason."""
     return lambda moment: of(moment.drops.get(reason, 0), moment.to_utc_s - moment.from_utc_s)
+
+
+def _unchanged(moment: Moment) -> Optional[float]:
+    """Frames in a second that the gate kept back."""
+    return of(moment.unchanged, moment.to_utc_s - moment.from_utc_s)
 
 
 def _colour(place: int) -> int:

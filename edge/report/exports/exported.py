@@ -83,6 +83,7 @@ def _windows(reader: Reader) -> Iterator[Columns]:
             window.unrecorded,
             sum(window.drops.values()),
             window.drops,
+            window.unchanged,
             [
                 {
                     "truth": answer.truth,
@@ -201,6 +202,7 @@ TABLES = {
             "unrecorded": INTEGER,
             "dropped": INTEGER,
             "drops": JSON,
+            "unchanged": INTEGER,
             "answers": JSON,
             **{f"samples_{state.replace('-', '_')}": INTEGER for state in STATES},
             **{f"{stage}_{what}_ms": NUMBER for stage in STAGES for what in ("mean", *PERCENTILES, "max")},
