@@ -75,7 +75,7 @@ CREATE TABLE windows (                 -- a minute each; all frames count here
     ended_ns INTEGER NOT NULL,
     frames INTEGER NOT NULL,
     unrecorded INTEGER NOT NULL,       -- frames that the journal could not take, and that count nowhere else
-    drops TEXT NOT NULL,               -- JSON: reason -> frames that nobody classified; "unchanged": kept back by a gate
+    drops TEXT NOT NULL,               -- JSON: reason -> frames that nobody classified; "unchanged": kept by a gate
     answers TEXT NOT NULL,             -- JSON: [truth or null, first prediction's class id, frames, right in top 5]
     throttled INTEGER,                 -- all bits that were seen
     temperature_min_c REAL, temperature_mean_c REAL, temperature_max_c REAL,
