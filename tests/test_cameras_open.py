@@ -69,7 +69,7 @@ def test_another_name_is_an_error_with_the_choices(source: str) -> None:
         ({"width_px": -1}, "width_px is -1"),
         ({"stall_s": float("nan")}, "stall_s is nan"),
         ({"stall_s": float("inf")}, "stall_s is inf"),
-        ({"fps": float("nan")}, "fps is nan: expected 0.001 to 10000"),
+        ({"fps": float("nan")}, "fps is nan: expected a number from 0.001 to 10000"),
         ({"fps": float("inf")}, "fps is inf"),
         ({"fps": 1e-300}, "fps is 1e-300"),
         ({"height_px": float("nan")}, "height_px is nan"),

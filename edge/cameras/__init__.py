@@ -12,11 +12,13 @@ import logging
 import os
 import stat
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol, cast
+from typing import Annotated, Any, Callable, Optional, Protocol, cast
 
 import msgspec
+from msgspec import Meta
 
 from edge.errors import CameraError
+from edge.expectations import unmet
 from edge.records import Frame
 
 CAMERAS = {
@@ -31,7 +33,6 @@ CHOICES = (
     "auto, picamera, scene, a V4L2 device (0 or /dev/video0), a video file, an rtsp:// or http:// address, "
     "a folder of pictures or one picture"
 )
-_BOUNDS = {"width_px": (1, 65_535), "height_px": (1, 65_535), "fps": (0.001, 10_000), "stall_s": (0.001, 86_400)}
 _ADDRESSES = ("rtsp://", "rtsps://", "http://", "https://")
 
 
@@ -74,11 +75,11 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: str = "auto"
     """auto, camera (auto without the scene), picamera, scene, a V4L2 device (0, /dev/video0), a video file, an rtsp://
     or http:// address, pictures."""
-    width_px: int = 640
-    height_px: int = 480
-    fps: float = 30.0
+    width_px: Annotated[int, Meta(ge=1, le=65_535)] = 640
+    height_px: Annotated[int, Meta(ge=1, le=65_535)] = 480
+    fps: Annotated[float, Meta(ge=0.001, le=10_000)] = 30.0
     """Frames a second asked of a live camera and drawn by the scene."""
-    fourcc: str = "MJPG"
+    fourcc: Annotated[str, Meta(pattern=r"^[ -~]{4}$", description="four letters, such as MJPG or YUYV")] = "MJPG"
     """Pixel format asked of a V4L2 camera: MJPG or YUYV."""
     loop: bool = False
     """Start a video file or folder again when it ends."""
@@ -86,11 +87,11 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Play a video file at its own rate, as a live camera would; the newest frame wins."""
     isp_resize: bool = False
     """Let the Pi's image processor make frames of just the size that the model needs; only with a CSI camera."""
-    stall_s: float = 5.0
+    stall_s: Annotated[float, Meta(ge=0.001, le=86_400)] = 5.0
     """A live camera that gives nothing for so long is lost, and opened again."""
-    frozen_s: Optional[float] = 30.0
+    frozen_s: Optional[Annotated[float, Meta(ge=0.1, le=86_400)]] = 30.0
     """So is one that gives the very same picture for so long; null: it may. Real pictures differ by their noise."""
-    give_up_s: float = 300.0
+    give_up_s: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
     """So long is a lost camera opened again before the program ends; 0: it ends at once."""
     password_file: Optional[str] = None
     """A file that holds the password for an address such as rtsp://user@camera/stream."""
@@ -130,12 +131,11 @@ def open_camera(
 
 
 def _check(settings: CameraSettings) -> None:
-    for field, (least, most) in _BOUNDS.items():
-        value = getattr(settings, field)
-        if not least <= value <= most:  # so written, it refuses what is no number
-            raise CameraError(f"The camera's {field} is {value}: expected {least} to {most}.")
-    if len(settings.fourcc) != 4 or not settings.fourcc.isascii():
-        raise CameraError(f"The camera's fourcc is {settings.fourcc!r}: expected four letters, such as MJPG or YUYV.")
+    for field in msgspec.structs.fields(settings):
+        value = getattr(settings, field.name)
+        expected = unmet(value, field.type)
+        if expected:
+            raise CameraError(f"The camera's {field.name} is {value!r}: expected {expected}.")
 
 
 def _kind(source: str) -> str:
