@@ -36,10 +36,12 @@ test-arm64: $(VENV)/.test ## As root: the aarch64 wheels of Bookworm and Trixie 
 test-endurance: $(VENV)/.test ## 200,000 frames with faults at random
 	$(BIN)/python -m pytest -s -m endurance
 
-lint: $(VENV)/.test ## Check style and types
+lint: $(VENV)/.test ## Check style, types and shell scripts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	@if command -v shellcheck >/dev/null; then shellcheck systemd/*.sh; \
+	else echo "shellcheck was not found, so that systemd/*.sh is not checked: sudo apt install shellcheck."; fi
 
 bench: $(VENV)-bench/.bench $(VENV)/.test ## Measure against named baselines, print ratios
 	$(VENV)-bench/bin/python -m tests.benchmarks
@@ -52,15 +54,15 @@ clean: ## Remove the virtual environments
 
 # systemd/venv.sh knows about Raspberry Pi OS: picamera2 comes from apt, and numpy has to fit it.
 $(VENV)/.installed-$(SEES): setup.cfg pyproject.toml systemd/venv.sh
-	sh systemd/venv.sh $(PYTHON) $(VENV) .
+	sh systemd/venv.sh $(PYTHON) $(VENV) --editable .
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.installed-$(SEES)
-	sh systemd/venv.sh $(PYTHON) $(VENV) '.[$(EXTRAS)]'
+	sh systemd/venv.sh $(PYTHON) $(VENV) --editable '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)-bench/.bench: setup.cfg pyproject.toml systemd/venv.sh
-	sh systemd/venv.sh $(PYTHON) $(VENV)-bench '.[bench]'
+	sh systemd/venv.sh $(PYTHON) $(VENV)-bench --editable '.[bench]'
 	@# mediapipe brings an OpenCV with windows into the same folder; measure with the one that a device has
 	$(VENV)-bench/bin/pip uninstall -qq --yes opencv-contrib-python
 	$(VENV)-bench/bin/pip install -qq --force-reinstall --no-deps opencv-python-headless
