@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Literal, Optional
+
+LossCause = Literal["stalled", "read error", "gone", "frozen", "refused"]
+"""What became of a camera: no frames; the driver failed; it is not there; the same picture again and again; it is
+there and will not be opened, or gives no pictures."""
+
 
 class EdgeError(Exception):
     """Base of every error that edge-runner raises on purpose; the command line prints it and exits 1."""
 
 
 class ConfigError(EdgeError):
-    """A configuration file or option that cannot be used."""
+    """A configuration file or option that cannot be used: a sentence for each problem."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The sentences."""
+        return self.args
+
+    def __str__(self) -> str:
+        return " ".join(self.args)
 
 
 class ModelError(EdgeError):
@@ -25,6 +40,13 @@ class RuntimeUnavailableError(EdgeError):
 
 class CameraError(EdgeError):
     """A camera that cannot be opened, or stopped giving frames."""
+
+    def __init__(self, message: str, cause: Optional[LossCause] = None) -> None:
+        super().__init__(message)
+        self.cause: Optional[LossCause] = cause
+        """None where it is not known."""
+        self.stuck: Optional[threading.Thread] = None
+        """What could not let go of the device in time."""
 
 
 class ImageError(EdgeError):

@@ -59,7 +59,7 @@ def test_names_mean_what_they_look_like(tmp_path: Path, source: str, kind: str) 
 def test_another_name_is_an_error_with_the_choices(source: str) -> None:
     message = failure(source)
     assert repr(source) in message
-    assert "auto, picamera, scene" in message
+    assert "auto, camera, picamera, scene" in message
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ CAMERAS = {
     "scene": "edge.cameras.scene:Scene",
 }
 CHOICES = (
-    "auto, picamera, scene, a V4L2 device (0 or /dev/video0), a video file, an rtsp:// or http:// address, "
+    "auto, camera, picamera, scene, a V4L2 device (0 or /dev/video0), a video file, an rtsp:// or http:// address, "
     "a folder of pictures or one picture"
 )
 _ADDRESSES = ("rtsp://", "rtsps://", "http://", "https://")
@@ -89,13 +89,13 @@ class CameraSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Let the Pi's image processor make frames of just the size that the model needs; only with a CSI camera."""
     stall_s: Annotated[float, Meta(ge=0.001, le=86_400)] = 5.0
     """A live camera that gives nothing for so long is lost, and opened again."""
-    frozen_s: Optional[Annotated[float, Meta(ge=0.1, le=86_400)]] = 30.0
+    frozen_s: Optional[Annotated[float, Meta(ge=0.001, le=86_400)]] = 30.0
     """So is one that gives the very same picture for so long; null: it may. Real pictures differ by their noise."""
     give_up_s: Annotated[float, Meta(ge=0, le=86_400)] = 300.0
     """So long is a lost camera opened again before the program ends; 0: it ends at once."""
     password_file: Optional[str] = None
     """A file that holds the password for an address such as rtsp://user@camera/stream."""
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0, le=4_294_967_295)] = 0
     """Of the scene's noise and motion."""
 
 
@@ -106,8 +106,8 @@ def open_camera(
 ) -> Camera:
     """Open the camera that `settings.source` names.
 
-    Only "auto" chooses: a CSI camera, else the first V4L2 device that really gives a frame, else the drawn
-    scene; its `name` says which. Everything else works or fails.
+    Only "auto" and "camera" choose: a CSI camera, else the first V4L2 device that really gives a frame, and "auto"
+    else the drawn scene; its `name` says which. Everything else works or fails.
 
     Args:
         settings: which camera, and what is asked of it.
@@ -120,7 +120,7 @@ def open_camera(
     _check(settings)
     if settings.isp_resize and isp_size_px is None:
         raise CameraError("isp_resize needs the size of the model's input, and none was given.")
-    if settings.source == "auto":
+    if settings.source in ("auto", "camera"):
         return _choose(settings, isp_size_px)
     kind = _kind(settings.source)
     if kind == "picamera":
@@ -128,6 +128,15 @@ def open_camera(
     if settings.isp_resize:
         raise CameraError(f"isp_resize is for a CSI camera (picamera), and {settings.source!r} is none.")
     return _load(kind, settings, on_skip) if kind == "directory" else _load(kind, settings)
+
+
+def can_be_lost(source: str) -> bool:
+    """Whether a source is a camera that may go and come back; not a file, a folder or the scene.
+
+    Raises:
+        CameraError: no camera has that name.
+    """
+    return source in ("auto", "camera") or _kind(source) in ("picamera", "device", "stream")
 
 
 def _check(settings: CameraSettings) -> None:
@@ -190,26 +199,32 @@ def local_path(source: str) -> Path:
 def _choose(settings: CameraSettings, isp_size_px: Optional[tuple[int, int]]) -> Camera:
     from edge.cameras import picamera, v4l2
 
-    why = "no camera found"
+    failure: Optional[CameraError] = None
     if picamera.installed():
         try:
             if picamera.csi_cameras():
                 return _load("picamera", settings, isp_size_px if settings.isp_resize else None)
         except CameraError as error:
-            why = _pass_over(error)
-    settings = msgspec.structs.replace(settings, isp_resize=False)
+            failure = _passed_over(error)
+    without_isp = msgspec.structs.replace(settings, isp_resize=False)
     for path in v4l2.capture_devices():
         try:
-            return _load("device", msgspec.structs.replace(settings, source=path))
+            return _load("device", msgspec.structs.replace(without_isp, source=path))
         except CameraError as error:  # noqa: PERF203 - opening a device takes far longer
-            why = _pass_over(error)
-    return _load("scene", settings, why)
+            failure = _passed_over(error)
+    if settings.source == "auto":
+        return _load("scene", without_isp, "no camera could be opened" if failure else "no camera found")
+    if failure:
+        raise failure
+    raise CameraError(
+        "No camera was found, neither at the CSI connector nor a V4L2 one: connect one, or name another source.", "gone"
+    )
 
 
-def _pass_over(error: CameraError) -> str:
-    """Tell why a camera that is there is not taken; returns what the scene's name says of it."""
+def _passed_over(error: CameraError) -> CameraError:
+    """Tell why a camera that is there is not taken."""
     logging.getLogger(__name__).warning("%s", error)
-    return "no camera could be opened"
+    return error
 
 
 def _load(kind: str, *arguments: object) -> Camera:

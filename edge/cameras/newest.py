@@ -6,11 +6,12 @@ import atexit
 import logging
 import threading
 import time
-from typing import NamedTuple, Optional, Protocol
+from typing import Callable, NamedTuple, Optional, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.cameras import CameraSettings
 from edge.errors import CameraError
 from edge.records import Frame
 
@@ -96,8 +97,9 @@ class NewestFrame:
             with self._changed:
                 if self._wait(self._stall_s + 1.0) is None:
                     raise CameraError(f"{self.name} gave no frame at all.")
-        except CameraError:
+        except CameraError as error:
             self.close()
+            error.stuck = self._thread if self._thread.is_alive() else None
             raise
 
     def _wait(self, timeout_s: float) -> Optional[Frame]:
@@ -105,18 +107,18 @@ class NewestFrame:
         while True:
             if self._closing.is_set():
                 return None
-            if self._frame is not None:
-                return self._frame
             if self._error is not None:
-                raise CameraError(str(self._error)) from self._error.__cause__
-            if self._done:
-                return None
+                raise CameraError(str(self._error), self._error.cause) from self._error.__cause__
             now_s = time.monotonic()
             stalled_s = self._arrived_s + self._stall_s
+            if self._done or (self._frame is not None and now_s < stalled_s):
+                return self._frame
+            # A frame that nobody took and none followed tells what was, not what is.
             if now_s >= stalled_s:
                 raise CameraError(
                     f"{self.name} gave no frame for {now_s - self._arrived_s:.1f} s: it is stuck or lost; "
-                    "check its cable and power, or open it again."
+                    "check its cable and power, or open it again.",
+                    "stalled",
                 )
             if now_s >= deadline_s:
                 return None
@@ -133,13 +135,19 @@ class NewestFrame:
         self._thread.join(CLOSE_S)
         atexit.unregister(self.close)
 
+    def wait_released(self) -> None:
+        """After `close`: until the source has let go of its device, which may be never."""
+        self._thread.join()
+
     def _run(self) -> None:
         try:
             self._fill()
         except CameraError as error:
             self._end(error)
         except Exception as error:  # whatever a driver's binding raises is told by the reader's thread
-            failure = CameraError(f"{self.name} failed: {type(error).__name__}: {' '.join(str(error).split())}.")
+            failure = CameraError(
+                f"{self.name} failed: {type(error).__name__}: {' '.join(str(error).split())}.", "read error"
+            )
             failure.__cause__ = error
             self._end(failure)
         finally:
@@ -180,6 +188,9 @@ class LiveCamera:
 
     live = True
     lost: Optional[str] = None
+    again: Callable[[CameraSettings], CameraSettings]
+    """What opens the very same camera again, also where it has another number now; see `edge.cameras.lasting`. It does
+    not hold the camera itself, and raises CameraError where the camera is not there."""
     _slot: NewestFrame
 
     @property
@@ -191,3 +202,7 @@ class LiveCamera:
 
     def close(self) -> None:
         self._slot.close()
+
+    def wait_released(self) -> None:
+        """After `close`: until the device is let go of, which may be never."""
+        self._slot.wait_released()

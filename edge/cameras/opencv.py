@@ -54,6 +54,7 @@ class Device(LiveCamera):
         self.name = f"V4L2 camera {self._path} ({card}), {_mode(got)}"
         if got[:3] != asked[:3] or abs(got[3] - asked[3]) > 0.5:
             self.name += f" (asked for {_mode(asked)})"
+        self.again = lambda settings: settings
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, got[3]))
         self._slot.wait_first()
 
@@ -105,6 +106,7 @@ class Stream(LiveCamera):
         width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         self.name += f", {width}x{height}"
         # FFmpeg's own time-out ends a read that waits; the slot is a little more patient, so that its reason is told.
+        self.again = lambda settings: settings
         self._slot = NewestFrame(self, self.name, settings.stall_s * 1.5)
         self._slot.wait_first()
 

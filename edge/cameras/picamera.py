@@ -63,6 +63,7 @@ class Picamera(LiveCamera):
         except Exception as error:  # picamera2 raises RuntimeError, ValueError and what libcamera's binding has
             self._camera.close()
             raise CameraError(f"The {self.name} cannot be set up: {_one_line(error)}.") from error
+        self.again = lambda settings: settings
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, settings.fps))
         self._slot.wait_first()
 
