@@ -1,6 +1,7 @@
 #!/bin/bash
 # Installs, upgrades, rolls back or removes the service edge-runner. `install.sh --help` tells the options.
 # Nothing that runs is touched before the new version is complete; what is not READY within a minute is put back.
+[ "${BASH_VERSION-}" ] || exec bash "$0" "$@" # it was started as `sh install.sh`
 set -euo pipefail
 umask 022
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # `su` without `-` leaves them out
@@ -416,6 +417,10 @@ main() {
     [ -x "$python" ] || python=python3
     while [ $# -gt 0 ]; do
         case $1 in
+            --wheel=* | --offline=* | --python=*)
+                set -- "${1%%=*}" "${1#*=}" "${@:2}"
+                continue
+                ;;
             --wheel | --offline | --python)
                 [ $# -ge 2 ] || fail "$1 needs a value: ./systemd/install.sh --help"
                 printf -v "${1#--}" %s "$2"
