@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Optional, cast
+from typing import Annotated, Optional, cast
 
 import msgspec
+from msgspec import Meta
 
 from edge import bundle as bundles
 from edge import labels as label_files
@@ -29,12 +30,12 @@ class BareOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Path of the label file."""
     background: Optional[bool] = None
     """True: output 0 is a background class; the label file may leave it out."""
-    mean: Optional[tuple[float, ...]] = None
-    std: Optional[tuple[float, ...]] = None
+    mean: Optional[tuple[Annotated[float, Meta(ge=-1e9, le=1e9)], ...]] = None
+    std: Optional[tuple[Annotated[float, Meta(ge=1e-9, le=1e9)], ...]] = None
     """value = (pixel - mean) / std, one number or one for each of R, G, B."""
     resize: Optional[Resize] = None
     """How a frame is brought to the model's size; "crop" when not given."""
-    crop_fraction: Optional[float] = None
+    crop_fraction: Optional[Annotated[float, Meta(ge=_LEAST_CROP, le=1)]] = None
     """Side of the centre crop as a fraction of the largest that fits; 1 when not given."""
     interpolation: Optional[Interpolation] = None
     """"bilinear" when not given."""

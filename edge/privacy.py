@@ -24,12 +24,14 @@ class PrivacySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rectangles: left, top, right, bottom in fractions of the picture, 0 to 1."""
 
     def __post_init__(self) -> None:
-        for index, (left, top, right, bottom) in enumerate(self.mask):
-            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):  # so written, it refuses what is no number
-                raise ConfigError(
-                    f"privacy.mask[{index}] is [{left:g}, {top:g}, {right:g}, {bottom:g}]: expected left, top, right, "
-                    "bottom in fractions of the picture, 0 to 1, with left < right and top < bottom."
-                )
+        impossible = [
+            f"privacy.mask[{index}] is [{left:g}, {top:g}, {right:g}, {bottom:g}]: expected left, top, right, "
+            "bottom in fractions of the picture, 0 to 1, with left < right and top < bottom."
+            for index, (left, top, right, bottom) in enumerate(self.mask)
+            if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1)  # so written, it refuses what is no number
+        ]
+        if impossible:
+            raise ConfigError(*impossible)
 
 
 def without_passwords(text: str) -> str:

@@ -15,8 +15,9 @@ import click
 from edge.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge.config import Config, ModelSettings
+    from edge.config import Config
 
+CONFIG_VARIABLE = "EDGE_CONFIG"
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -79,37 +80,41 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 journal_option = click.option(
     "--journal",
     type=click.Path(path_type=Path),
-    envvar="EDGE_JOURNAL",
+    envvar=["EDGE_JOURNAL", "EDGE_JOURNAL_PATH"],
     metavar="FILE",
     help="The journal (field log). [$EDGE_JOURNAL]",
 )
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar=CONFIG_VARIABLE,
+    metavar="FILE",
+    help=f"Configuration (YAML). [${CONFIG_VARIABLE}]",
+)
+set_option = click.option(
+    "--set",
+    "set_",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Any key of the configuration, such as camera.fps=15; has the last word. Repeatable.",
+)
 by_option = click.option("--by", metavar="WHO", help="Who says so. [your login name]")
-BARE = ("labels", "background", "mean", "std", "resize", "crop_fraction", "interpolation", "activation")
 
 
 def configured(path: Optional[Path], options: dict[str, Any]) -> Config:
-    """The configuration file, with what the command line says over it."""
-    from msgspec.structs import replace
+    """The configuration file, with what the environment and then the command line say over it.
 
-    from edge import config as configs
+    May be called again, to take over what has changed in the file.
 
-    base = configs.read(path) if path else configs.Config()
+    Raises:
+        ConfigError: with a sentence for each of all the problems.
+    """
+    from edge import config
 
-    def given(*names: str) -> dict[str, Any]:
-        return {name: options[name] for name in names if options.get(name) is not None}
-
-    model: ModelSettings = replace(base.model, bare=replace(base.model.bare, **given(*BARE)))
-    model = replace(model, **given("top"))
-    if options.get("model"):
-        model = replace(model, path=options["model"])
-    runtime = replace(base.runtime, **given("threads"))
-    if options.get("runtime"):
-        runtime = replace(runtime, name=options["runtime"])
-    camera = replace(base.camera, **given("loop", "realtime", "isp_resize"))
-    if options.get("camera"):
-        camera = replace(camera, source=options["camera"])
-    journal = replace(base.journal, path=str(options["journal"])) if options.get("journal") else base.journal
-    return replace(base, camera=camera, model=model, runtime=runtime, journal=journal, **given("fps"))
+    for sentence in config.misspelt(os.environ):
+        warn(sentence)
+    return config.effective(path, os.environ, options).config
 
 
 def opened(config: Config, top: int) -> Any:
@@ -126,14 +131,29 @@ def opened(config: Config, top: int) -> Any:
 
 
 def require_journal(path: Optional[Path]) -> Path:
-    """What `journal_option` gave.
+    """What `journal_option` gave, or else the journal of the installed service.
 
     Raises:
-        ConfigError: neither the option nor the environment names a journal.
+        ConfigError: neither the option nor the environment nor the service's configuration names a journal.
     """
-    if path is None:
-        raise ConfigError("No journal is named: give --journal FILE, or set EDGE_JOURNAL to it.")
-    return path
+    if path:
+        return path
+    from edge.config import journal_in
+
+    file = service_file()
+    named = journal_in(file)
+    if named is None:
+        raise ConfigError(
+            f"No journal is named: give --journal FILE, or set EDGE_JOURNAL to it ({file} names none, or is closed)."
+        )
+    return named
+
+
+def service_file() -> Path:
+    """The configuration that is meant where none is named: the environment's, or the installed service's."""
+    from edge.config import SYSTEM_FILE
+
+    return Path(os.environ.get(CONFIG_VARIABLE) or SYSTEM_FILE)
 
 
 def speaker(by: Optional[str]) -> str:
@@ -162,5 +182,6 @@ def printable(path: str) -> str:
 
 
 def complain(error: object) -> None:
-    """Tell what went wrong."""
-    click.echo(printable(f"Error: {error}"), err=True)
+    """Tell what went wrong, each problem on a line of its own."""
+    for sentence in error.problems if isinstance(error, ConfigError) else (error,):
+        click.echo(printable(f"Error: {sentence}"), err=True)

@@ -7,6 +7,8 @@ from typing import Annotated, Optional
 import msgspec
 from msgspec import Meta
 
+_MOST_BYTES = 1_000_000_000_000
+
 
 class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whether and how a run is recorded."""
@@ -15,11 +17,11 @@ class JournalSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The journal's file; null: nothing is recorded."""
     commit_s: Annotated[float, Meta(ge=0.1, le=3600)] = 5.0
     """What happened is written so often, as long as the day's budget allows; a crash or a kill loses no more."""
-    max_bytes: Annotated[int, Meta(ge=1_000_000)] = 500_000_000
+    max_bytes: Annotated[int, Meta(ge=1_000_000, le=_MOST_BYTES)] = 500_000_000
     """Size of the file, at which the oldest frames go; minutes and events stay."""
-    max_bytes_per_day: Annotated[int, Meta(ge=1_000_000)] = 20_000_000
+    max_bytes_per_day: Annotated[int, Meta(ge=1_000_000, le=_MOST_BYTES)] = 20_000_000
     """Written to the medium. Where more would be, batches become rarer (up to five minutes), then rows of frames."""
-    min_free_bytes: Annotated[int, Meta(ge=0)] = 100_000_000
+    min_free_bytes: Annotated[int, Meta(ge=0, le=_MOST_BYTES)] = 100_000_000
     """No frame gets a row while the disk has less."""
     window_s: Annotated[float, Meta(ge=1, le=3600)] = 60.0
     """Length of the windows in which all frames are counted."""

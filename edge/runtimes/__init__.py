@@ -81,10 +81,9 @@ def require(name: str) -> Callable[[Path, int], Runtime]:
         ConfigError: no runtime has that name.
         RuntimeUnavailableError: it is not installed.
     """
+    require_name(name)
     if name in RUNTIMES:
         return _load(name)
-    if name != "auto":
-        raise ConfigError(f"No runtime {name!r}: expected one of auto, {', '.join(RUNTIMES)}.")
     for candidate in AUTO_ORDER:
         with contextlib.suppress(RuntimeUnavailableError):
             return _load(candidate)
@@ -92,6 +91,16 @@ def require(name: str) -> Callable[[Path, int], Runtime]:
         "No TensorFlow Lite runtime is installed: `pip install ai-edge-litert` (64-bit x86 or ARM), or "
         "`pip install 'edge-runner[tflite]'` on Python 3.11 and older."
     )
+
+
+def require_name(name: str) -> None:
+    """Make sure that a runtime, or "auto", has that name.
+
+    Raises:
+        ConfigError: none has.
+    """
+    if name not in ("auto", *RUNTIMES):
+        raise ConfigError(f"No runtime {name!r}: expected one of auto, {', '.join(RUNTIMES)}.")
 
 
 def _load(name: str) -> Callable[[Path, int], Runtime]:

@@ -1,0 +1,70 @@
+"""The configuration: YAML, environment and command line to frozen records; all that is wrong is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from edge.config import sources
+from edge.config.checking import Effective, settle
+from edge.config.document import Found, Given
+from edge.config.settings import DEFAULT_MODEL, Config, ModelSettings, RuntimeSettings
+from edge.config.sources import SYSTEM_FILE, misspelt
+from edge.errors import ConfigError
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "SYSTEM_FILE",
+    "Config",
+    "Effective",
+    "ModelSettings",
+    "RuntimeSettings",
+    "effective",
+    "journal_in",
+    "misspelt",
+    "read",
+]
+
+
+def read(path: Path) -> Config:
+    """Read a configuration file alone; what it leaves out has the defaults of `Config`.
+
+    Raises:
+        ConfigError: see `effective`.
+    """
+    return effective(path, {}, {}).config
+
+
+def effective(path: Optional[Path], environment: Mapping[str, str], options: Mapping[str, Any]) -> Effective:
+    """The configuration that holds: defaults, under the file, under the environment, under the command line.
+
+    Args:
+        path: the file; None: there is none.
+        environment: `EDGE_` and a key's path in capitals, such as EDGE_CAMERA_SOURCE; EDGE_JOURNAL is journal.path.
+        options: the command line's, by their names in `sources.OPTIONS`, and the texts of `--set` as "set_", which
+            have the last word.
+
+    Raises:
+        ConfigError: the file cannot be read or is not YAML; keys are unknown, types wrong, or values impossible: a
+            sentence for each of all the problems.
+    """
+
+    def found() -> Iterator[Found]:
+        if path:
+            yield from sources.in_file(path)
+        yield from sources.in_environment(environment)
+        yield from sources.in_options(options, environment)
+        yield from sources.in_settings(options.get("set_") or ())
+
+    return settle(found())
+
+
+def journal_in(path: Path) -> Optional[Path]:
+    """The journal that a configuration file names, whatever else is wrong with it; None: none, or it cannot be read."""
+    try:
+        found = list(sources.in_file(path))
+    except ConfigError:
+        return None
+    named = [each.value for each in found if isinstance(each, Given) and each.key == "journal.path"]
+    return Path(named[-1]) if named and isinstance(named[-1], str) else None

@@ -1,0 +1,125 @@
+"""What was given, to one `Config`; or all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Callable, NamedTuple, get_args, get_origin
+
+import msgspec
+
+from edge import runtimes
+from edge.config.document import KEYS, Found, Given, Problem, shown
+from edge.config.settings import Config
+from edge.errors import ConfigError
+from edge.expectations import unmet
+from edge.privacy import PrivacySettings
+from edge.schedule import Schedule
+
+
+class Effective(NamedTuple):
+    """A configuration, and who said what."""
+
+    config: Config
+    origins: dict[str, str]
+    """Who gave a key its value; keys that have their defaults are left out."""
+
+
+def settle(found: Iterable[Found]) -> Effective:
+    """The configuration that was given; of several values for a key the last one holds, and all are checked.
+
+    Raises:
+        ConfigError: with a sentence for each problem.
+    """
+    problems: list[str] = []
+    given: dict[str, Given] = {}
+    wrong: set[str] = set()
+    for each in found:
+        if isinstance(each, Problem):
+            problems.append(each.sentence)
+            continue
+        sentences = [f"{each.where}: {sentence}" for sentence in _problems(each)]
+        problems += sentences
+        given[each.key] = each
+        if sentences:
+            wrong.add(each.key)
+    config = _built({key: each.value for key, each in given.items() if key not in wrong})
+    for keys, sentence in contradictions(config):
+        if not wrong & set(keys):
+            where = next((f"{given[key].where}: " for key in keys if key in given), "")
+            problems.append(f"{where}{sentence}")
+    if problems:
+        raise ConfigError(*problems)
+    return Effective(config, {key: each.where for key, each in given.items()})
+
+
+def contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Keys that are right each for itself and not together, and a sentence that says so."""
+    if config.review.keep_pictures and config.journal.path is None:
+        yield (
+            ("review.keep_pictures", "journal.path"),
+            "review.keep_pictures is on, and there is no journal to keep pictures for: give journal.path (--journal).",
+        )
+    if config.camera.isp_resize and config.camera.source not in ("auto", "camera", "picamera"):
+        yield (
+            ("camera.isp_resize", "camera.source"),
+            f"camera.isp_resize is for a CSI camera (picamera), and camera.source is {shown(config.camera.source)}.",
+        )
+
+
+def _problems(given: Given) -> Iterator[str]:
+    """What is wrong with one value, item by item where it is a list."""
+    kind = KEYS[given.key]
+    item = _item_of(kind)
+    if item is None or not isinstance(given.value, (list, tuple)):
+        parts = [(given.key, given.text, unmet(given.value, kind))]
+    else:
+        parts = [(f"{given.key}[{at}]", _told(each), unmet(each, item)) for at, each in enumerate(given.value)]
+    wrong = [f"{name} is {text}: expected {expected}." for name, text, expected in parts if expected]
+    yield from wrong
+    if not wrong:
+        yield from _further(given.key, msgspec.convert(given.value, kind))
+
+
+def _further(key: str, value: Any) -> Iterator[str]:
+    """What a key's type cannot tell."""
+    if key == "privacy.mask":
+        yield from _refusal(PrivacySettings, value)
+    elif key == "runtime.name":
+        yield from _refusal(runtimes.require_name, value)
+    elif key == "schedule":
+        for text in value:
+            yield from _refusal(Schedule.parse, [text])
+
+
+def _refusal(judge: Callable[[Any], object], value: object) -> tuple[str, ...]:
+    try:
+        judge(value)
+    except ConfigError as error:
+        return error.problems
+    return ()
+
+
+def _item_of(kind: Any) -> Any:
+    """The type of a list's items; None for what is no list."""
+    for each in (kind, *get_args(kind)):
+        if get_origin(each) is tuple and get_args(each)[-1] is ...:
+            return get_args(each)[0]
+    return None
+
+
+def _told(value: object) -> str:
+    try:
+        return shown(str(value))
+    except ValueError:  # Python refuses to print some
+        return "a huge number"
+
+
+def _built(values: dict[str, Any]) -> Config:
+    document: dict[str, Any] = {}
+    for key, value in values.items():
+        *sections, name = key.split(".")
+        inner = document
+        for section in sections:
+            inner = inner.setdefault(section, {})
+        inner[name] = value
+    return msgspec.convert(document, Config)
