@@ -37,7 +37,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def gather_wheels(python: str, machine: str, folder: Path) -> None:
-    """Put what the wheel depends on into a folder, from the network once for each setup.cfg.
+    """Put what the wheel depends on into a folder, from the network once for each set of requirements.
 
     Args:
         python: of the machine that installs them, such as "3.11".
@@ -47,7 +47,7 @@ def gather_wheels(python: str, machine: str, folder: Path) -> None:
     Raises:
         MachineError: they are not here from an earlier run and cannot be had.
     """
-    wanted = hashlib.sha256((ROOT / "setup.cfg").read_bytes()).hexdigest()[:12]
+    wanted = hashlib.sha256("\n".join(_requirements()).encode()).hexdigest()[:12]
     kept = VM / f"wheelhouse-{python}-{machine}-{wanted}"
     if not kept.is_dir():
         print(f"gathering wheels into {kept} ...", flush=True)
@@ -79,9 +79,7 @@ def later_wheel(wheel: Path, version: str, starts: bool = True) -> Path:
             if entry.endswith(".dist-info/METADATA"):
                 content = re.sub(rb"(?m)^Version: .*$", f"Version: {version}".encode(), content, count=1)
             elif entry.endswith(".dist-info/RECORD"):
-                lines = (
-                    content.decode().replace(facts, its_facts).splitlines()
-                )
+                lines = content.decode().replace(facts, its_facts).splitlines()
                 content = "".join(f"{line.split(',')[0]},,\n" for line in lines).encode()  # pip wants no hashes
             elif entry == "edge/__init__.py":
                 content = content.replace(f'"{old}"'.encode(), f'"{version}"'.encode())

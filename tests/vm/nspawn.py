@@ -123,12 +123,13 @@ class Machine:
             MachineError: it did not boot.
         """
         root = root_of(system)
+        self.delivery = delivery
         self.name = f"edge-{os.getpid()}-{next(_COUNT)}"
         self._stack = contextlib.ExitStack()
         try:
             folder = self._stack.enter_context(_folder())
             self._groups = self._stack.enter_context(_control_groups(self.name))
-            console = self._stack.enter_context(open(Path(folder, "console"), "w+b"))
+            console = self._stack.enter_context(Path(folder, "console").open("w+b"))
             self._console = console
             mount_point = Path(folder, "mnt")
             mount_point.mkdir()
@@ -163,6 +164,10 @@ class Machine:
 
         until(up, "the container is up", 90)
         return time.monotonic() - began
+
+    def systemd(self) -> str:
+        """Its systemd's version."""
+        return self.run("systemctl", "--version").split()[1]
 
     def console(self) -> str:
         """What it printed last."""

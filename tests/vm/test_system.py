@@ -1,0 +1,554 @@
+"""The service in a real systemd: installed without a network, broken in every way that it must survive, and removed.
+
+`make test-system`, as root. EDGE_SYSTEM names the systems, "machine" (an overlay of this machine's own root) or Debian
+suites ("bookworm,trixie"); EDGE_KILLS how often the process is killed. The tests of a system share one container, and
+run in the order in which they stand here.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Optional
+
+import pytest
+
+from tests.vm.delivery import later_wheel
+from tests.vm.installed import (
+    CONFIG,
+    CONFIGURATION,
+    DELIVERY,
+    FAULTS,
+    JOURNAL,
+    STATE,
+    UNIT,
+    WATCHDOG_S,
+    Installed,
+    deliver,
+)
+from tests.vm.nspawn import Machine, MachineError, until, why_not
+
+pytestmark = pytest.mark.system
+
+SYSTEMS = os.environ.get("EDGE_SYSTEM", "machine").split(",")
+KILLS = int(os.environ.get("EDGE_KILLS", "3"))
+YEAR_S = 365 * 86_400
+STOP_S = 5.0
+"""The promise for an orderly end."""
+RETRY_S = 30.0
+"""The promise for writing again after a full disk."""
+
+
+class Row(NamedTuple):
+    """A line of the table at the end."""
+
+    system: str
+    fault: str
+    seen: str
+    recovery: str
+
+
+class Story:
+    """Prints what happens as it happens, and remembers what the table is to tell."""
+
+    def __init__(self, rows: list[Row], system: str) -> None:
+        self._rows, self._system = rows, system
+        self._began_s = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"{time.monotonic() - self._began_s:7.1f} s  {text}", flush=True)
+
+    def tell(self, fault: str, seen: str, recovery: str) -> None:
+        self._rows.append(Row(self._system, fault, seen, recovery))
+        self.say(f"-> {seen}; {recovery}")
+
+
+@pytest.fixture(scope="module")
+def rows() -> Iterator[list[Row]]:
+    told: list[Row] = []
+    yield told
+    print("\n\n| system | what was done | what was seen | recovery |\n|---|---|---|---|")
+    for row in told:
+        print(f"| {' | '.join(row)} |")
+
+
+@pytest.fixture(scope="module", params=SYSTEMS)
+def system(request: pytest.FixtureRequest) -> str:
+    reason = why_not()
+    if reason:
+        pytest.skip(reason)
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def story(rows: list[Row], system: str) -> Story:
+    print()
+    return Story(rows, system)
+
+
+@pytest.fixture(scope="module")
+def machine(system: str, story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    """A booted container with an empty delivery."""
+    folder = tmp_path_factory.mktemp("delivery")
+    try:
+        machine = Machine(system, folder)
+    except MachineError as error:
+        if "debootstrap" in str(error):
+            pytest.skip(str(error))
+        raise
+    try:
+        story.say(f"{system}: systemd {machine.systemd()} booted in {machine.boot_s:.1f} s")
+        yield machine
+    finally:
+        machine.close()
+        story.say(f"{system}: gone")
+
+
+@pytest.fixture(scope="module")
+def before(machine: Machine) -> dict[str, Any]:
+    """What is there before anything is installed."""
+    assert not machine.run("ip", "route"), "the container has a network"
+    return {"files": files(machine)}
+
+
+@pytest.fixture(scope="module")
+def service(machine: Machine, story: Story, before: dict[str, Any]) -> Installed:
+    """The service, installed from a folder of wheels."""
+    python = machine.run("/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+    wheel = deliver(machine.delivery, python)
+    service = Installed(machine, wheel)
+    service.write(CONFIG, CONFIGURATION)
+    code, said, took_s = service.install(wheel=wheel)
+    assert code == 0, said
+    ready_s = service.ready_at_s()
+    cold_s = ready_s - int(service.value("ExecMainStartTimestampMonotonic")) / 1e6
+    story.tell(
+        f"install.sh without a network (Python {python}, systemd {machine.systemd()})",
+        "READY, the configuration that was there untouched",
+        f"{took_s:.0f} s, of which {cold_s:.1f} s from the start of the process",
+    )
+    assert machine.path(CONFIG).read_text() == CONFIGURATION
+    service.prepare()
+    service.systemctl("restart", UNIT)
+    return service
+
+
+@pytest.fixture(autouse=True)
+def healthy(service: Installed) -> Installed:
+    """Each test begins with a service that runs, whatever the one before it left."""
+    service.mend()
+    return service
+
+
+def files(machine: Machine) -> set[str]:
+    """All files but those of the running system's own and the logs'."""
+    leave = [
+        "/proc",
+        "/sys",
+        "/dev",
+        "/run",
+        "/tmp",
+        "/var/log",
+        "/var/cache",
+        "/mnt",
+        "/work",
+        "/root",
+        "/home",
+        "/usr",
+    ]
+    pruned = " -o ".join(f"-path {each}" for each in leave)
+    listed = machine.run("sh", "-c", f"find / /usr/local -xdev \\( {pruned} \\) -prune -o -print 2>/dev/null; true")
+    return set(listed.splitlines())
+
+
+def test_is_installed(service: Installed, story: Story):
+    shown = service.show("User", "ActiveState", "SubState", "UnitFileState", "StatusText", "NRestarts", "WatchdogUSec")
+    story.say(f"the unit: {shown}")
+    assert shown["ActiveState"] == "active"
+    assert shown["UnitFileState"] == "enabled"
+    assert shown["User"] == "edge-runner"
+    until(lambda: "scene" in service.value("StatusText"), "the status names the camera", 30)
+    told = service.status()
+    assert told["frames"] > 0
+    assert told["journal"]["path"] == JOURNAL
+    assert "READY" not in service.machine.run("edge", "--version")
+
+
+def test_unit_is_clean_and_hardened(service: Installed, story: Story):
+    code, said = service.machine.exit_code("systemd-analyze", "verify", f"/etc/systemd/system/{UNIT}")
+    assert (code, said) == (0, "")
+    scored = service.machine.run("systemd-analyze", "security", UNIT, "--no-pager").splitlines()[-1]
+    exposure = float(scored.split(":")[1].split()[0])
+    story.tell("systemd-analyze", "verify says nothing", f"exposure {exposure} (bar: 2.0)")
+    assert exposure <= 2.0
+
+
+def test_killed(service: Installed, story: Story):
+    cold_s = statistics.median(service.cold_start_s() for _ in range(3))
+    story.say(f"a cold start takes {cold_s:.2f} s; kill -9, {KILLS} times")
+    moments = random.Random(0)
+    kept: set[tuple[Any, ...]] = set()
+    over_s, lost = [], 0
+    for number in range(KILLS):
+        since = service.newest_row()
+        service.records_again(since)
+        time.sleep(moments.uniform(0, 1.5))
+        if number % 10 == 0:
+            service.systemctl("reset-failed", UNIT)
+        committed = rows_of(service)
+        pid, run, delay_s = service.pid, newest_run(service), service.restart_delay_s()
+        killed_s = time.monotonic()
+        service.systemctl("kill", "--signal=KILL", "--kill-whom=main", UNIT)
+        took_s = service.ready_at_s(not_pid=pid) - killed_s
+        over_s.append(took_s - delay_s)
+        service.journal_is_whole()
+        kept |= committed
+        lost = len(kept - rows_of(service))
+        (because,) = service.query(f"SELECT ended_because FROM runs WHERE id = {run}")[0]
+        if number < 3 or number % 10 == 9 or lost:
+            story.say(
+                f"kill {number + 1}: READY after {took_s:.2f} s (of which {delay_s:g} s RestartSec); {len(committed)} "
+                f'committed rows, {lost} lost; the run "{because}"'
+            )
+        assert lost == 0
+        assert because == "power or process lost"
+    ratio = statistics.median(over_s) / cold_s
+    story.tell(
+        f"kill -9, {KILLS} times",
+        f"integrity_check ok each time, {len(kept)} committed rows, {lost} lost",
+        f"READY after RestartSec + median {statistics.median(over_s):.2f} s, worst {max(over_s):.2f} s "
+        f"(cold start {cold_s:.2f} s: ratio {ratio:.2f})",
+    )
+    # A quarter for the noise of a machine that has other things to do, and what looking and killing itself takes.
+    assert statistics.median(over_s) <= 1.25 * cold_s + 0.5
+
+
+def test_stopped_process_is_restarted(service: Installed, story: Story):
+    pid, began_s = service.pid, time.monotonic()
+    story.say("SIGSTOP")
+    service.systemctl("kill", "--signal=STOP", "--kill-whom=main", UNIT)
+    watched(service, story, "SIGSTOP", pid, began_s)
+
+
+def test_hanging_model_is_restarted(service: Installed, story: Story):
+    pid, run = service.pid, newest_run(service)
+    story.say("the next call of the model never returns")
+    service.fault("hang")
+    began_s = time.monotonic()
+    time.sleep(1.0)
+    frames = service.status()["frames"]
+    story.say(f"the daemon answers `edge status` meanwhile: {frames} frames")
+    service.logged("Watchdog timeout", began_s)
+    service.fault("hang", None)
+    watched(service, story, "a call of the model that never returns", pid, began_s)
+    assert service.query(f"SELECT ended_because FROM runs WHERE id = {run}") == [["power or process lost"]]
+
+
+def watched(service: Installed, story: Story, fault: str, pid: int, began_s: float) -> None:
+    noticed_s, line = service.logged("Watchdog timeout", began_s)
+    story.say(f"{noticed_s - began_s:.2f} s later: {line}")
+    ready_s = service.ready_at_s(not_pid=pid)
+    service.journal_is_whole()
+    ratio = (noticed_s - began_s) / WATCHDOG_S
+    story.tell(
+        fault,
+        f"the watchdog fired after {noticed_s - began_s:.2f} s = {ratio:.2f} x WatchdogSec (bar: 1.5)",
+        f"READY after {ready_s - began_s:.1f} s",
+    )
+    assert ratio <= 1.5
+
+
+def test_full_disk(service: Installed, story: Story):
+    on_small_disk(service)
+    service.systemctl("start", UNIT)
+    service.ready_at_s()
+    service.records_again(0)
+    pid, began_s = service.pid, time.monotonic()
+    service.machine.run("sh", "-c", f"cat /dev/zero >{STATE}/junk", check=False)
+    story.say("the disk of the journal is full")
+    why = until(lambda: service.status()["journal"]["why"], "the status tells that nothing is recorded", 60)
+    frames = service.status()["frames"]
+    until(lambda: service.status()["frames"] > frames, "frames are classified with a full disk", 20)
+    story.say(f"{time.monotonic() - began_s:.1f} s later the status says: {why}; frames are classified")
+    row, freed_s = service.newest_row(), time.monotonic()
+    service.machine.run("rm", f"{STATE}/junk")
+    again_s = service.records_again(row)
+    service.event("recording again", 0)
+    assert service.pid == pid
+    assert service.status()["journal"]["why"] is None
+    service.journal_is_whole()
+    story.tell(
+        "disk full, then free again",
+        f'classifying went on; status: "{why}"; the same process',
+        f"records again {again_s - freed_s:.1f} s after there was room (bar: {RETRY_S:g} s)",
+    )
+    assert again_s - freed_s <= RETRY_S + 10
+
+
+def test_read_only_disk(service: Installed, story: Story):
+    on_small_disk(service)
+    service.systemctl("start", UNIT)
+    service.ready_at_s()
+    service.records_again(0)
+    service.systemctl("stop", UNIT)
+    row = service.newest_row()
+    service.machine.run("mount", "-o", "remount,ro", STATE)
+    story.say("the disk of the journal is read-only, and the service is started")
+    service.systemctl("start", UNIT)
+    service.ready_at_s()
+    pid, began_s = service.pid, time.monotonic()
+    frames = int(until(lambda: service.value("StatusText"), "there is a status", 20) != "")
+    line = service.logged("read-only", began_s - 20)[1]
+    story.say(f"READY all the same; the log: {line}")
+    service.machine.run("mount", "-o", "remount,rw", STATE)
+    freed_s = time.monotonic()
+    again_s = service.records_again(row)
+    assert service.pid == pid
+    assert frames
+    service.journal_is_whole()
+    story.tell(
+        "read-only disk at the start, then writable",
+        f'READY and classifying; the log: "{line}"; the same process',
+        f"records again {again_s - freed_s:.1f} s after it could be written (bar: {RETRY_S:g} s)",
+    )
+    assert again_s - freed_s <= RETRY_S + 10
+
+
+def test_broken_configuration(service: Installed, story: Story):
+    service.write(CONFIG, CONFIGURATION + "fsp: 3\n")
+    began_s = time.monotonic()
+    story.say("the configuration has an unknown key, and the service is restarted")
+    service.systemctl("restart", UNIT, check=False)
+    line = service.logged("fsp", began_s)[1]
+    shown = until(lambda: _failed(service), "the unit has failed", 30)
+    time.sleep(2 * service.restart_delay_s() + 1)
+    later = service.show("ActiveState", "NRestarts", "ExecMainStatus")
+    story.tell("broken configuration", f'exit code {shown["ExecMainStatus"]}, no restart; the log: "{line}"', "by hand")
+    assert later == shown
+    assert shown["ExecMainStatus"] == "78"
+    assert shown["NRestarts"] == "0"
+    service.mend()
+    assert service.is_active
+
+
+def _failed(service: Installed) -> Optional[dict[str, str]]:
+    shown = service.show("ActiveState", "NRestarts", "ExecMainStatus")
+    return shown if shown["ActiveState"] == "failed" else None
+
+
+def test_reload(service: Installed, story: Story):
+    pid, event = service.pid, service.newest_event()
+    small = f"model: {{path: {DELIVERY}/softmax_int8.tflite, bare: {{labels: {DELIVERY}/labels.txt}}}}\nfps: 5\n"
+    service.write(CONFIG, CONFIGURATION + small)
+    row, began_s = service.newest_row(), time.monotonic()
+    service.systemctl("reload", UNIT)
+    took_s = time.monotonic() - began_s
+    changed = service.event("reloaded", event)["changed"]
+    again_s = service.records_again(row)
+    (before_ns,), (after_ns,) = service.query(f"SELECT monotonic_ns FROM frames WHERE id IN ({gap_of(service)})")
+    model = service.status()["model"]
+    story.tell(
+        "reload with another model and rate",
+        f"the same process; changed: {', '.join(changed)}; now {model}",
+        f"{took_s:.1f} s, {(after_ns - before_ns) / 1e9:.2f} s between two results",
+    )
+    assert service.pid == pid
+    assert service.is_active
+    assert {"fps", "model.path"} <= set(changed)
+    assert again_s
+    event = service.newest_event()
+    service.write(CONFIG, CONFIGURATION + "fps: never\n")
+    said = service.systemctl("reload", UNIT, check=False)
+    why = service.event("reload refused", event)["why"]
+    story.say(f"a bad file is refused: {why} systemctl: {said.strip()}")
+    row = service.newest_row()
+    service.records_again(row)
+    assert service.pid == pid
+    assert service.is_active
+    assert service.status()["model"] == model
+    assert "fps" in why
+    story.tell("reload with a bad file", f'refused, the old one goes on: "{why}"', "nothing to recover")
+
+
+def gap_of(service: Installed) -> str:
+    """The last row of the run before the newest, and the first of the newest."""
+    run = newest_run(service)
+    return f"(SELECT max(id) FROM frames WHERE run_id < {run}), (SELECT min(id) FROM frames WHERE run_id = {run})"
+
+
+@pytest.mark.parametrize("step_s", [YEAR_S, -YEAR_S], ids=["forward", "back"])
+def test_clock_jumps(service: Installed, story: Story, step_s: int):
+    pid, event, restarts = service.pid, service.newest_event(), service.restarts
+    service.fault("clock_s", str(step_s))
+    story.say(f"the clock jumps by {step_s / YEAR_S:+.0f} year")
+    first = service.event("clock jumped", event)
+    event, row = service.newest_event(), service.newest_row()
+    service.records_again(row)
+    service.fault("clock_s", None)
+    story.say("and back")
+    second = service.event("clock jumped", event)
+    row = service.newest_row()
+    service.records_again(row)
+    # Past the watchdog's time, so that it would have fired.
+    until(lambda: service.status()["newest"], "there is a newest frame", 20)
+    off_s = abs(
+        service.number("SELECT max(utc_s) FROM (SELECT strftime('%s', utc) utc_s FROM frames_utc)") - time.time()
+    )
+    assert off_s < 60
+    assert (service.pid, service.restarts) == (pid, restarts)
+    story.tell(
+        f"clock {'forward' if step_s > 0 else 'back'} by a year, and right again",
+        f"events: {first}, {second}; all rows tell the right time",
+        "nothing to recover, the same process",
+    )
+
+
+def test_journald_stopped_and_started(service: Installed, story: Story):
+    pid, event = service.pid, service.newest_event()
+    sockets = ["systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald-audit.socket"]
+    service.systemctl("stop", *sockets, "systemd-journald.service", check=False)
+    assert "inactive" in service.systemctl("is-active", "systemd-journald.service", check=False)
+    story.say("journald is stopped; the daemon is given something to say")
+    service.write(CONFIG, CONFIGURATION + "fps: never\n")
+    service.systemctl("reload", UNIT, check=False)
+    service.event("reload refused", event)
+    row = service.newest_row()
+    service.records_again(row)
+    service.systemctl("start", *sockets[:2], "systemd-journald.service")
+    service.write(CONFIG, CONFIGURATION)
+    row = service.newest_row()
+    service.records_again(row)
+    assert service.pid == pid
+    story.tell("journald stopped and started", "recording went on, the same process", "nothing to recover")
+
+
+def test_stop(service: Installed, story: Story):
+    service.systemctl("restart", UNIT)
+    service.ready_at_s()
+    service.records_again(service.newest_row())
+    run, began_s = newest_run(service), time.monotonic()
+    service.systemctl("stop", UNIT)
+    took_s = time.monotonic() - began_s
+    shown = service.show("Result", "ExecMainCode", "ExecMainStatus", "ActiveState")
+    because, ended_ns = service.query(f"SELECT ended_because, ended_ns FROM runs WHERE id = {run}")[0]
+    last_ns = service.number(f"SELECT max(monotonic_ns) FROM frames WHERE run_id = {run}")
+    rows_stand_for = service.number(f"SELECT sum(stands_for) FROM frames WHERE run_id = {run}")
+    counted = service.number(f"SELECT sum(frames) FROM windows WHERE run_id = {run}")
+    story.tell(
+        "systemctl stop",
+        f'exit code {shown["ExecMainStatus"]}, "{because}"; {counted} frames counted, rows stand for {rows_stand_for}',
+        f"{took_s:.2f} s (bar: {STOP_S:g} s)",
+    )
+    assert shown == {"Result": "success", "ExecMainCode": "1", "ExecMainStatus": "0", "ActiveState": "inactive"}
+    assert took_s <= STOP_S
+    assert because == "asked to stop"
+    assert counted == rows_stand_for
+    assert ended_ns - last_ns < 1e9, "the last frames before the stop are not in the journal"
+    service.journal_is_whole()
+
+
+def test_no_camera(service: Installed, story: Story):
+    give_up_s = 5
+    service.write(CONFIG, CONFIGURATION.replace("source: scene", f"source: camera, give_up_s: {give_up_s}"))
+    began_s = time.monotonic()
+    service.systemctl("restart", "--no-block", UNIT)
+    story.say(f"there is no camera, and give_up_s is {give_up_s}")
+    words = until(lambda: "camera" in service.value("StatusText") and service.value("StatusText"), "it says so", 60)
+    assert service.value("ActiveState") == "activating"
+    until(lambda: service.restarts >= 1, "it gave up and is started again", 60)
+    gave_up_s = time.monotonic() - began_s
+    assert service.value("ActiveState") == "activating"
+    service.write(CONFIG, CONFIGURATION)
+    found_s = time.monotonic()
+    until(lambda: service.is_active, "it is READY with a camera", 60)
+    story.tell(
+        "no camera at the start",
+        f'not READY; status: "{words}"; gave up and started again after {gave_up_s:.1f} s',
+        f"READY {time.monotonic() - found_s:.1f} s after there was one",
+    )
+
+
+def test_reboot(service: Installed, story: Story):
+    machine = service.machine
+    run, row, leader = newest_run(service), service.newest_row(), machine.leader
+    began_s = time.monotonic()
+    service.systemctl("reboot", check=False)
+    machine.wait_booted(not_leader=leader)
+    service.ready_at_s()
+    ready_s = time.monotonic() - began_s
+    machine.run("mkdir", "-p", FAULTS)
+    service.records_again(row)
+    (because,) = service.query(f"SELECT ended_because FROM runs WHERE id = {run}")[0]
+    service.journal_is_whole()
+    story.tell("reboot of the container", f'runs again by itself; the run before: "{because}"', f"{ready_s:.1f} s")
+    assert because == "asked to stop"
+
+
+def test_upgrades(service: Installed, story: Story):
+    row = service.newest_row()
+    good = later_wheel(service.wheel, "9.1.0")
+    code, said, took_s = service.install("--upgrade", wheel=good)
+    assert code == 0, said
+    service.ready_at_s()
+    service.records_again(row)
+    assert "9.1.0" in service.machine.run("edge", "--version")
+    assert service.machine.path(CONFIG).read_text() == CONFIGURATION
+    story.tell("upgrade to a later wheel", "READY, the same configuration, the journal goes on", f"{took_s:.0f} s")
+    bad = later_wheel(service.wheel, "9.2.0", starts=False)
+    row, began_s = service.newest_row(), time.monotonic()
+    code, said, took_s = service.install("--upgrade", wheel=bad)
+    story.say(f"a wheel that cannot start: exit code {code}; {said.strip().splitlines()[-1]}")
+    assert code != 0
+    service.ready_at_s()
+    service.records_again(row)
+    assert "9.1.0" in service.machine.run("edge", "--version")
+    gap_s = time.monotonic() - began_s
+    service.journal_is_whole()
+    story.tell(
+        "upgrade to a wheel that cannot start",
+        "exit code 1, and the version before put back by itself, READY",
+        f"{took_s:.0f} s, records again after {gap_s:.0f} s",
+    )
+
+
+def test_uninstall(service: Installed, story: Story, before: dict[str, Any]):
+    row = service.newest_row()
+    code, said, took_s = service.install("--uninstall")
+    assert code == 0, said
+    left = sorted(files(service.machine) - before["files"])
+    told = [each for each in left if not each.startswith(STATE)]
+    story.say(f"left: {left}")
+    service.journal_is_whole()
+    assert service.newest_row() >= row
+    assert told == []
+    assert service.value("LoadState") == "not-found"
+    code, said, _ = service.install("--uninstall", "--purge")
+    assert code == 0, said
+    assert not service.machine.path(STATE).exists()
+    story.tell("uninstall", f"only {STATE} is left, the journal whole; with --purge nothing", f"{took_s:.1f} s")
+
+
+def on_small_disk(service: Installed) -> None:
+    """Put the journal on a disk of 6 MB of its own; the service is stopped."""
+    service.systemctl("stop", UNIT)
+    owner = service.machine.run("stat", "-c", "uid=%u,gid=%g,mode=%a", STATE).strip()
+    service.machine.run("mount", "-t", "tmpfs", "-o", f"size=6M,{owner}", "tmpfs", STATE)
+
+
+def newest_run(service: Installed) -> int:
+    return int(service.number("SELECT max(id) FROM runs"))
+
+
+def rows_of(service: Installed) -> set[tuple[Any, ...]]:
+    """What is committed: every row of frames, events and runs, by what must not change."""
+    found: set[tuple[Any, ...]] = set()
+    for table, columns in {
+        "frames": "id, run_id, sequence, monotonic_ns, class_id, score, stands_for",
+        "events": "id, run_id, monotonic_ns, kind, detail",
+        "runs": "id, run, started_ns, boot_id",
+    }.items():
+        found |= {(table, *row) for row in service.query(f"SELECT {columns} FROM {table}")}
+    return found
