@@ -24,7 +24,7 @@ from edge.errors import CameraError
 from edge.records import Frame
 from tests.conftest import ROOT
 from tests.fakes import picamera2 as fake_picamera2
-from tests.fakes.capture import FakeCapture
+from tests.fakes.capture import TEST_CAM, FakeCapture
 from tests.fakes.rtsp import RtspServer
 
 FRAMES = 12
@@ -110,7 +110,7 @@ def faults(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         monkeypatch.setattr(fake_picamera2.Picamera2, "faults", frozenset(names))
         monkeypatch.setattr(FakeCapture, "faults", frozenset(names))
         monkeypatch.setattr("edge.cameras.opencv.cv2.VideoCapture", FakeCapture)
-        monkeypatch.setattr("edge.cameras.v4l2.require_camera", lambda path: "Test Cam")
+        monkeypatch.setattr("edge.cameras.v4l2.require_camera", lambda path: TEST_CAM)
 
     return put
 
@@ -302,13 +302,13 @@ import sys, threading
 from edge.cameras import CameraSettings, open_camera, opencv, v4l2
 from edge.errors import CameraError
 from tests.fakes import picamera2
-from tests.fakes.capture import FakeCapture
+from tests.fakes.capture import TEST_CAM, FakeCapture
 
 source, asked = sys.argv[1], threading.Event()
 sys.modules["picamera2"] = picamera2
 picamera2.Picamera2.capture_request = lambda self, signal_function: asked.set()
 if source == "/dev/null":
-    v4l2.require_camera = lambda path: "Test Cam"
+    v4l2.require_camera = lambda path: TEST_CAM
     opencv.cv2.VideoCapture = FakeCapture
     FakeCapture.read = lambda self: asked.set() or threading.Event().wait()
 settings = CameraSettings(source=source, stall_s=60.0)

@@ -17,7 +17,7 @@ import pytest
 from edge.cameras import CameraSettings, _kind, open_camera, v4l2
 from edge.errors import CameraError
 from tests.fakes import picamera2 as fake_picamera2
-from tests.fakes.capture import FakeCapture
+from tests.fakes.capture import TEST_CAM, FakeCapture
 from tests.test_cameras import write_video
 
 
@@ -113,12 +113,14 @@ def test_a_device_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch, number:
 
 
 def test_a_codec_is_no_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v4l2, "query", lambda path: ("bcm2835-codec", "bcm2835-codec-decode", 0x04008000))
+    monkeypatch.setattr(
+        v4l2, "query", lambda path: v4l2.Node("bcm2835-codec", "bcm2835-codec-decode", "bus", 0x04008000)
+    )
     assert "is no camera: it is bcm2835-codec-decode" in failure("/dev/video10")
 
 
 def test_a_device_that_will_not_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v4l2, "require_camera", lambda path: "Test Cam")
+    monkeypatch.setattr(v4l2, "require_camera", lambda path: TEST_CAM)
     monkeypatch.setattr("edge.cameras.opencv.cv2.VideoCapture", FakeCapture)
     monkeypatch.setattr(FakeCapture, "faults", frozenset({"busy"}))
     assert failure("/dev/null") == "/dev/null (Test Cam) cannot be opened: another program may be using it."
@@ -204,18 +206,18 @@ def capability(driver: str, card: str, all_nodes: int, this_node: int) -> bytes:
 def test_which_nodes_are_cameras(driver: str, card: str, caps: int, expected: bool) -> None:
     """Names and numbers as seen on a Pi; `capabilities` is the whole device's, `device_caps` this node's."""
     answer = v4l2.parse_capability(capability(driver, card, 0x84A00001 | caps, caps))
-    assert answer == (driver, card, caps)
-    assert v4l2.is_camera(*answer) is expected
+    assert answer == (driver, card, "bus", caps)
+    assert v4l2.is_camera(answer) is expected
 
 
 def test_nodes_are_asked_in_the_order_of_their_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("video10", "video2", "video0", "videodev", "media0"):
         (tmp_path / name).touch()
 
-    def answer(path: str) -> tuple[str, str, int]:
+    def answer(path: str) -> v4l2.Node:
         if path.endswith("video0"):
             raise PermissionError(errno.EACCES, "Permission denied")
-        return "uvcvideo", "Cam", 0x04200001
+        return v4l2.Node("uvcvideo", "Cam", "usb-1", 0x04200001)
 
     monkeypatch.setattr(v4l2, "query", answer)
     assert v4l2.capture_devices(tmp_path) == [str(tmp_path / "video2"), str(tmp_path / "video10")]
@@ -257,9 +259,9 @@ class TestAuto:
     ) -> None:
         monkeypatch.setattr(v4l2, "capture_devices", lambda: ["/dev/video97", "/dev/null"])
         real = v4l2.require_camera
-        monkeypatch.setattr(v4l2, "require_camera", lambda path: "Cam" if path == "/dev/null" else real(path))
+        monkeypatch.setattr(v4l2, "require_camera", lambda path: TEST_CAM if path == "/dev/null" else real(path))
         monkeypatch.setattr("edge.cameras.opencv.cv2.VideoCapture", FakeCapture)
-        assert self.name().startswith("V4L2 camera /dev/null (Cam), 640x480 MJPG at 30 fps")
+        assert self.name().startswith("V4L2 camera /dev/null (Test Cam), 640x480 MJPG at 30 fps")
         assert "There is no camera at /dev/video97" in caplog.text
 
     def test_a_camera_that_is_there_and_fails_is_told(

@@ -13,7 +13,7 @@ import pytest
 from edge.cameras import Camera, CameraSettings, open_camera
 from edge.cameras.captures import to_rgb
 from edge.errors import CameraError
-from tests.fakes.capture import FakeCapture
+from tests.fakes.capture import TEST_CAM, FakeCapture
 from tests.test_cameras import FAKE_DEVICE
 
 RED_BGR = np.full((48, 64, 3), (0, 0, 255), np.uint8)
@@ -73,7 +73,7 @@ def test_what_cannot_be_told_is_a_clear_error(image: np.ndarray) -> None:
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Camera]]:
     """Opens the fake device; keywords that are the fake's attributes change the fake."""
-    monkeypatch.setattr("edge.cameras.v4l2.require_camera", lambda path: "Test Cam")
+    monkeypatch.setattr("edge.cameras.v4l2.require_camera", lambda path: TEST_CAM)
     monkeypatch.setattr("edge.cameras.opencv.cv2.VideoCapture", FakeCapture)
     cameras = []
 

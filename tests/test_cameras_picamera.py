@@ -128,7 +128,7 @@ def test_an_older_picamera2_without_numbers(monkeypatch: pytest.MonkeyPatch) -> 
     usb = {"Model": "C920", "Id": "/base/scb/pcie@7d500000/pci@0,0/usb@0,0-1.3:1.0-046d:0825"}
     csi = {"Model": "ov5647", "Id": "/base/soc/i2c0mux/i2c@1/ov5647@36"}
     monkeypatch.setattr(fake.Picamera2, "cameras", (usb, csi))
-    assert picamera.csi_cameras() == [(1, "ov5647")]
+    assert picamera.csi_cameras() == [(1, "ov5647", "/base/soc/i2c0mux/i2c@1/ov5647@36")]
 
 
 def test_pixels_are_a_copy_of_their_own() -> None:

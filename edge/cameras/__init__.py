@@ -149,8 +149,10 @@ def _check(settings: CameraSettings) -> None:
 
 def _kind(source: str) -> str:
     """The row of `CAMERAS` for a source."""
-    if source in ("picamera", "scene"):
+    if source == "scene":
         return source
+    if source.partition(":")[0] == "picamera":
+        return "picamera"
     if source.isdecimal():
         return "device"
     if source.lower().startswith(_ADDRESSES):

@@ -39,7 +39,8 @@ def to_rgb(image: cv2.typing.MatLike, name: str, size_px: tuple[int, int] = (0, 
             return result.astype(np.uint8, copy=False)
     raise CameraError(
         f"{name} gives raw data of shape {image.shape} and type {image.dtype} instead of pictures: ask for "
-        "another fourcc (MJPG or YUYV) or size."
+        "another fourcc (MJPG or YUYV) or size.",
+        "refused",
     )
 
 

@@ -6,10 +6,11 @@ import math
 import os
 import threading
 import time
-from typing import Optional
+from typing import Callable, Optional
 from urllib.parse import urlsplit
 
 import cv2
+import msgspec
 
 from edge.cameras import CameraSettings, v4l2
 from edge.cameras.captures import fourcc_name, fourcc_number, prepare, to_rgb
@@ -18,6 +19,7 @@ from edge.errors import CameraError
 from edge.privacy import without_passwords
 
 _RETRY_S = 0.02
+_MOST_FAILURES = 50  # reads that fail one after the other: about a second when the driver refuses at once
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
 _BUFFERS = 2  # the driver fills one while the other is read; more would only make frames older
 
@@ -33,11 +35,14 @@ class Device(LiveCamera):
         """
         source = settings.source
         self._path = f"/dev/video{int(source)}" if source.isdecimal() else source
-        card = v4l2.require_camera(self._path)
+        node = v4l2.require_camera(self._path)
+        self.again = _again(self._path, node)
         prepare(settings.stall_s)
         self._capture = cv2.VideoCapture(self._path, cv2.CAP_V4L2)
         if not self._capture.isOpened():
-            raise CameraError(f"{self._path} ({card}) cannot be opened: another program may be using it.")
+            raise CameraError(
+                f"{self._path} ({node.card}) cannot be opened: another program may be using it.", "refused"
+            )
         asked = (settings.fourcc.upper(), settings.width_px, settings.height_px, settings.fps)
         # The format comes first: a driver limits sizes by format and rates by size.
         self._capture.set(cv2.CAP_PROP_FOURCC, float(fourcc_number(asked[0])))
@@ -51,23 +56,26 @@ class Device(LiveCamera):
         )
         fourcc = fourcc_name(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
         got = (fourcc, self._size_px[1], self._size_px[0], self._capture.get(cv2.CAP_PROP_FPS))
-        self.name = f"V4L2 camera {self._path} ({card}), {_mode(got)}"
+        self.name = f"V4L2 camera {self._path} ({node.card}), {_mode(got)}"
         if got[:3] != asked[:3] or abs(got[3] - asked[3]) > 0.5:
             self.name += f" (asked for {_mode(asked)})"
-        self.again = lambda settings: settings
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, got[3]))
         self._slot.wait_first()
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""
+        failures = 0
         while True:
             given, image = self._capture.read()
             if given:
                 now_ns = time.monotonic_ns()
                 return Shot(to_rgb(image, self.name, self._size_px), self._captured_ns(now_ns))
             if not os.path.exists(self._path):
-                raise CameraError(f"{self.name} is gone: it was unplugged or reset itself.")
-            # One broken JPEG or one time-out is no end: the slot tells when it lasts.
+                raise CameraError(f"{self.name} is gone: it was unplugged or reset itself.", "gone")
+            # One broken JPEG or one time-out is no end: the slot tells when nothing comes, this when all is broken.
+            failures += 1
+            if failures > _MOST_FAILURES:
+                raise CameraError(f"{self.name} fails to give a picture: {failures} reads failed.", "read error")
             if closing.wait(_RETRY_S):
                 return None
 
@@ -79,6 +87,17 @@ class Device(LiveCamera):
         """The driver's time stamp, where it is one of the monotonic clock; else now."""
         stamp_ns = int(self._capture.get(cv2.CAP_PROP_POS_MSEC) * 1e6)
         return stamp_ns if 0 <= now_ns - stamp_ns <= _PLAUSIBLE_NS else now_ns
+
+
+def _again(path: str, node: v4l2.Node) -> Callable[[CameraSettings], CameraSettings]:
+    # Who named a link said how the camera is to be found.
+    identity = None if os.path.islink(path) else v4l2.identify(path, node)
+
+    def again(settings: CameraSettings) -> CameraSettings:
+        source = v4l2.find(identity) if identity else path
+        return msgspec.structs.replace(settings, source=source, isp_resize=False)
+
+    return again
 
 
 class Stream(LiveCamera):

@@ -11,8 +11,9 @@ import os
 import queue
 import threading
 import time
-from typing import Any, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,22 +39,19 @@ class Picamera(LiveCamera):
         Raises:
             CameraError: picamera2 or the camera is missing, busy, or gives nothing.
         """
-        found = csi_cameras()
-        if not found:
-            raise CameraError(
-                "No CSI camera was found: check its cable with the power off, then run `rpicam-hello --list-cameras`."
-            )
-        number, model = found[0]
-        self.name = f"CSI camera {model}"
+        sensor = _find(settings.source.partition(":")[2])
+        self.name = f"CSI camera {sensor.model}"
+        self.again = _again(sensor)
         self._size_px = isp_size_px or (settings.height_px, settings.width_px)
         self._done: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._waiting = False
         self._last_ns: Optional[int] = None
         try:
-            self._camera: Any = _library()(number)
+            self._camera: Any = _library()(sensor.number)
         except (RuntimeError, IndexError, OSError) as error:
             raise CameraError(
-                f"The {self.name} cannot be opened: {_one_line(error)}; another program may be using it."
+                f"The {self.name} cannot be opened: {_one_line(error)}; another program may be using it.",
+                "refused",
             ) from error
         try:
             self._start(settings, exact=isp_size_px is not None)
@@ -62,8 +60,7 @@ class Picamera(LiveCamera):
             raise
         except Exception as error:  # picamera2 raises RuntimeError, ValueError and what libcamera's binding has
             self._camera.close()
-            raise CameraError(f"The {self.name} cannot be set up: {_one_line(error)}.") from error
-        self.again = lambda settings: settings
+            raise CameraError(f"The {self.name} cannot be set up: {_one_line(error)}.", "refused") from error
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, settings.fps))
         self._slot.wait_first()
 
@@ -155,18 +152,51 @@ def to_monotonic_ns(stamp_ns: Optional[int]) -> int:
     return now_ns
 
 
-def csi_cameras() -> list[tuple[int, str]]:
-    """Number and sensor model of each CSI camera; libcamera also lists USB cameras, which are left out.
+class Sensor(NamedTuple):
+    """A CSI camera as libcamera lists it."""
+
+    number: int
+    model: str
+    id: str
+    """Where it is connected; stays the same."""
+
+
+def csi_cameras() -> list[Sensor]:
+    """The CSI cameras; libcamera also lists USB cameras, which are left out.
 
     Raises:
         CameraError: picamera2 is missing or broken.
     """
     found = enumerate(_library().global_camera_info())
     return [
-        (int(info.get("Num", index)), str(info.get("Model", "unknown")))
+        Sensor(int(info.get("Num", index)), str(info.get("Model", "unknown")), str(info.get("Id", "")))
         for index, info in found
         if "/usb" not in str(info.get("Id", ""))
     ]
+
+
+def _find(wanted: str) -> Sensor:
+    """The camera of an id or model, the first one when none is wanted."""
+    found = csi_cameras()
+    if not found:
+        raise CameraError(
+            "No CSI camera was found: check its cable with the power off, then run `rpicam-hello --list-cameras`.",
+            "gone",
+        )
+    for sensor in found:
+        if not wanted or wanted in (sensor.id, sensor.model):
+            return sensor
+    models = ", ".join(sensor.model for sensor in found)
+    raise CameraError(f"There is no CSI camera {wanted}: found {models}.", "gone")
+
+
+def _again(sensor: Sensor) -> Callable[[CameraSettings], CameraSettings]:
+    def again(settings: CameraSettings) -> CameraSettings:
+        there = any(sensor.id == other.id for other in csi_cameras())
+        wanted = sensor.id if there else sensor.model
+        return msgspec.structs.replace(settings, source=f"picamera:{wanted}")
+
+    return again
 
 
 def installed() -> bool:

@@ -9,7 +9,10 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from edge.cameras.v4l2 import Node
+
 RED_BGR = (0, 0, 255)
+TEST_CAM = Node("uvcvideo", "Test Cam", "usb-0000:01:00.0-1.3", 0x04200001)
 
 
 class FakeCapture:
