@@ -60,6 +60,7 @@ class Lasting:
                 (after: seconds, camera: name), "camera dark" or "saturated", and either with " over".
             wait: a camera that is not there is no error but lost from the start.
             first_sequence: of its first frame, where it goes on for a camera that was closed.
+            first_sequence: the number of the first frame.
             clock: in seconds; goes forward.
             pause: waits so many seconds of the clock, less when the camera is closed.
 
@@ -259,9 +260,7 @@ class Lasting:
         self._camera, self._live, self.name = camera, camera.live, camera.name
         if isinstance(camera, LiveCamera):
             self._again = camera.again
-        self._opened_s = self._clock()
-        if self._next_sequence:
-            self._offset = None
+        self._opened_s, self._offset = self._clock(), None
 
 
 class _Opening:
