@@ -15,13 +15,16 @@ from edge.commands import complain
 from edge.commands.bench import bench
 from edge.commands.classify import classify
 from edge.commands.compare import compare
+from edge.commands.config import config
 from edge.commands.evaluate import evaluate
 from edge.commands.export import export
 from edge.commands.label import label
 from edge.commands.models import models
+from edge.commands.reload import reload
 from edge.commands.report import report
 from edge.commands.review import review
 from edge.commands.run import run
+from edge.commands.service import service
 from edge.commands.status import status
 from edge.commands.truth import truth
 from edge.errors import EdgeError
@@ -45,7 +48,23 @@ def cli(debug: bool) -> None:
     """Classify pictures and live cameras with quantized TensorFlow Lite models."""
 
 
-for command in (run, classify, evaluate, bench, models, status, truth, label, review, report, export, compare):
+for command in (
+    run,
+    classify,
+    evaluate,
+    bench,
+    models,
+    status,
+    service,
+    reload,
+    truth,
+    label,
+    review,
+    report,
+    export,
+    compare,
+    config,
+):
     cli.add_command(command)
 
 

@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Optional
 
 import msgspec
 
@@ -22,19 +22,41 @@ from edge.privacy import without_passwords
 from edge.records import Frame, Record
 from edge.review.sampler import Sampler
 from edge.stats import Window
-from edge.truth.live import Truth
+from edge.truth.live import Said, Truth
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
 
+
+def _begins(_: dict[str, Any]) -> object:
+    raise ControlError("The daemon begins a run: try again in a moment.")
+
+
+_BEGINNING: Answers = {"status": _begins, "truth": _begins, "reload": _begins}
 _PACKAGES = ("numpy", "opencv-python-headless", "msgspec")
+
+
+class Heritage(NamedTuple):
+    """What outlives a run when another one follows it."""
+
+    control: Optional[Control]
+    said: Optional[Said]
 
 
 class Recording:
     """Records a run from its beginning to `close`; a sink and a watch of the daemon's loop."""
 
-    def __init__(self, config: Config, classifier: Classifier, camera: str, opened_ns: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        classifier: Classifier,
+        camera: str,
+        opened_ns: int,
+        heritage: Optional[Heritage] = None,
+        answers: Optional[Answers] = None,
+        more: Callable[[], dict[str, Any]] = dict,
+    ) -> None:
         """Begin.
 
         Args:
@@ -42,6 +64,9 @@ class Recording:
             classifier: what runs.
             camera: as a person would call it.
             opened_ns: how long opening the model took.
+            heritage: of the run before this one, in the same process and journal.
+            answers: what else can be asked over the socket.
+            more: what else `status` tells.
 
         Raises:
             JournalError: the journal's path cannot be one.
@@ -62,21 +87,24 @@ class Recording:
         self._began_ns = time.monotonic_ns()
         self._window = Window()
         self._newest: Optional[Record] = None
-        self._dropped = 0
+        self._dropped = self._unchanged = 0
         self._truth = Truth(facts.labels, self._on_truth)
-        self._begun = self._camera_knows = False
+        self._camera_knows = False
         self._review = config.review
         self._kept_pictures = 0
         self.closed = False
         """The journal is whole."""
         path = journal_path(config.journal)
-        self._control = _control(path, {"status": self._answer_status, "truth": self._answer_truth})
+        self._control, said = heritage or Heritage(_control(path), None)
+        self._more = more
+        self._answers = {**(answers or {}), "status": self._answer_status, "truth": self._answer_truth}
         try:
             self.journal = journal = Journal(config.journal, facts)
         except BaseException:
             if self._control:
                 self._control.close()
             raise
+        self._truth.take_over(said)
         self._monitor = device.Monitor(on_reading=journal.reading)
         self._sampler = Sampler(
             pictures_folder(journal.path),
@@ -86,7 +114,8 @@ class Recording:
             on_delete=journal.forget,
             on_trouble=lambda sentence: journal.event("pictures not kept", why=sentence),
         )
-        self._begun = True
+        if self._control:
+            self._control.answer_by(self._answers)
 
     @property
     def truth(self) -> Optional[str]:
@@ -101,6 +130,7 @@ class Recording:
         self.journal.write(record)
         self._window.add(record.timings)
         self._dropped += record.dropped
+        self._unchanged += record.unchanged
         self._newest = record
 
     def see(self, frame: Frame, record: Record) -> None:
@@ -122,40 +152,46 @@ class Recording:
             "frames": frames,
             "fps": round(frames / seconds, 2) if seconds else None,
             "dropped": self._dropped,
+            "unchanged": self._unchanged,
             "truth": self.truth if newest is None else newest.truth,
             "newest": None if newest is None else {"utc": newest.utc, "predictions": _told(newest)},
             "latency": {name: {"p50_ms": live.p50, "p90_ms": live.p90} for name, live in self._window.live().items()},
             "journal": msgspec.to_builtins(self.journal.status()),
             "pictures": self._pictures(),
             "board": _known(self._monitor.latest),
+            **self._more(),
         }
+
+    def hand_over(self, because: str) -> Heritage:
+        """End the run, but leave what must outlive it to the next one."""
+        control, self._control = self._control, None
+        if control:
+            control.answer_by(_BEGINNING)
+        self._end(because)
+        return Heritage(control, self._truth.said)
 
     def close(self, because: str = "end") -> None:
         """End the run; what was taken in is written."""
+        self._end(because)
+        if self._control:  # loses nothing when the end is cut short
+            self._control.close()
+
+    def _end(self, because: str) -> None:
         if self.closed:
             return
         self._sampler.close()
         self.journal.close(because)
         self.closed = True
-        # These lose nothing when the end is cut short.
-        if self._control:
-            self._control.close()
         self._monitor.close()
 
     def _answer_status(self, _: dict[str, Any]) -> dict[str, Any]:
-        self._require_begun()
         return self.status()
 
     def _answer_truth(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._require_begun()
         answer = self._truth.answer(request)
         if self._camera_knows:
             answer["note"] = "the camera tells the truth of its frames itself, and that comes first"
         return answer
-
-    def _require_begun(self) -> None:
-        if not self._begun:
-            raise ControlError("The daemon is starting: try again in a moment.")
 
     def _on_picture(self, record: Record, stratum: str, stands_for: float, file: str) -> None:
         self._kept_pictures += 1
@@ -177,12 +213,12 @@ class Recording:
             self.journal.event("truth set", truth=name, by=by)
 
 
-def _control(path: Path, answers: Answers) -> Optional[Control]:
+def _control(path: Path) -> Optional[Control]:
     """The socket, before anything is recorded; a folder that cannot hold one is no reason not to classify."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        return Control(socket_path(path), answers)
+        return Control(socket_path(path), _BEGINNING)
     except AlreadyRunningError:
         raise
     except ControlError as error:

@@ -10,42 +10,71 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Callable
 
-GRACE_S = 0.8  # for the loop to end by itself, out of the one second that is promised
-_NUMBERS = (signal.SIGINT, signal.SIGTERM)
+GRACE_S = 0.8
+"""For the loop to end by itself, out of the one second that is promised."""
+
+
+def _nothing() -> None: ...
+
+
+class Signals:
+    """What happens when a signal comes; the members may be set while it waits for one."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        """Set when the program is to end."""
+        self.on_stop: Callable[[], object] = _nothing
+        """Called after that."""
+        self.on_reload: Callable[[], object] = _nothing
+        """Called when the configuration is to be read again."""
+        self.overdue: Callable[[], object] = _nothing
+        """Called when the program has not ended in time, before it is ended."""
+        self.grace_s = GRACE_S
+        """How long it may take."""
 
 
 @contextmanager
-def stop_on_signals(overdue: Callable[[], None]) -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; handlers are restored at the end. For the main thread only.
+def caught(hang_up: bool = False) -> Iterator[Signals]:
+    """SIGINT and SIGTERM stop; handlers are restored at the end. For the main thread only.
 
     Python runs signal handlers between its own instructions, so a main thread that waits in a camera's driver or for
-    a full pipe never would. The signal's number comes through a socket to a thread instead, which sets the event and,
-    when the block below has not ended `GRACE_S` later, calls `overdue` and ends the process with exit code 0.
+    a full pipe never would. The signal's number comes through a socket to a thread instead, which sets `stop` and,
+    when the block below has not ended `grace_s` later, calls `overdue` and ends the process with exit code 0.
+
+    Args:
+        hang_up: SIGHUP asks for a reload; else it ends the process, as a closed terminal wants it to.
     """
-    stop, ended = threading.Event(), threading.Event()
+    signals, ended = Signals(), threading.Event()
+    numbers = (signal.SIGINT, signal.SIGTERM, *((signal.SIGHUP,) if hang_up else ()))
     reader, writer = socket.socketpair()
     writer.setblocking(False)
 
     def watch() -> None:
-        if not reader.recv(1):
-            return
-        stop.set()
-        if not ended.wait(GRACE_S):
+        while not signals.stop.is_set():
+            received = reader.recv(1)
+            if not received:
+                return
+            if received[0] == signal.SIGHUP:
+                signals.on_reload()
+            else:
+                signals.stop.set()
+        signals.on_stop()
+        if not ended.wait(signals.grace_s):
             try:
-                overdue()
+                signals.overdue()
             finally:
                 os._exit(0)
 
-    before = {number: signal.signal(number, lambda *_: None) for number in _NUMBERS}
+    before = {number: signal.signal(number, lambda *_: None) for number in numbers}
     wakeup = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     watcher.start()
     try:
-        yield stop
+        yield signals
     finally:
         ended.set()
         signal.set_wakeup_fd(wakeup)
-        for number in _NUMBERS:
+        for number in numbers:
             signal.signal(number, before[number])
         writer.close()
         watcher.join()

@@ -14,7 +14,7 @@ from edge import Classifier, Frame, Record, daemon
 from edge.ahead import Ahead
 from edge.errors import CameraError, ImageError
 from edge.loading import BareOptions
-from edge.signals import stop_on_signals
+from edge.signals import caught
 
 COLOURS = ((230, 20, 20), (20, 230, 20), (20, 20, 230))
 NAMES = ("red", "green", "blue")
@@ -28,6 +28,7 @@ class Source:
     def __init__(self, count: int, live: bool = False, step: int = 1, fail_at: Optional[int] = None) -> None:
         self.live = live
         self.ended = False
+        self.lost: Optional[str] = None
         self.reads = 0
         self._count, self._step, self._fail_at = count, step, fail_at
 
@@ -174,7 +175,33 @@ def test_a_truth_that_is_no_class_is_not_counted_as_wrong(colours: Classifier) -
 
 def test_signals_are_caught_and_given_back() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    with stop_on_signals(lambda: None) as stop:
+    reloaded = threading.Event()
+    with caught(hang_up=True) as signals:
+        signals.on_reload = reloaded.set
+        signal.raise_signal(signal.SIGHUP)
+        assert reloaded.wait(1)
+        assert not signals.stop.is_set()
         signal.raise_signal(signal.SIGTERM)
-        assert stop.wait(1)
+        assert signals.stop.wait(1)
     assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+
+def test_a_gate_keeps_frames_back_and_they_are_counted_apart_from_drops(colours: Classifier) -> None:
+    class EveryThird:
+        def passes(self, pixels: np.ndarray, now_ns: int) -> bool:
+            return bool(pixels[0, 0, 0] > 200)  # the red ones
+
+    kept = Kept()
+    source = Source(30, live=True, step=2)
+    totals = daemon.run(source, colours, [kept], daemon.Limits(), threading.Event(), gate=EveryThird())
+    assert [record.sequence for record in kept.records] == list(range(0, 60, 6))
+    assert [(record.dropped, record.unchanged) for record in kept.records] == [(0, 0)] + [(3, 2)] * 9
+    assert (totals.dropped, totals.unchanged) == (27, 18)
+
+
+def test_totals_go_on_in_the_next_call(colours: Classifier) -> None:
+    source, totals = Source(30, live=True), daemon.Totals()
+    for frames in (5, 9):
+        daemon.run(source, colours, [], daemon.Limits(frames=frames), threading.Event(), totals)
+    assert (totals.frames, totals.dropped, totals.next_sequence) == (9, 0, 9)

@@ -114,7 +114,7 @@ class Untold:
 
     def __init__(self, camera: Any) -> None:
         self._camera = camera
-        self.name, self.live, self.ended = "untold", True, False
+        self.name, self.live, self.ended, self.lost = "untold", True, False, None
 
     def read(self, timeout_s: float = 1.0) -> Any:
         import msgspec

@@ -13,8 +13,8 @@ from tests.conftest import ROOT
 
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
-    {"edge", "edge.errors", "edge.expectations", "edge.notify", "edge.resources", "edge.schedule", "edge.signals"},
-    {"edge.records"},
+    {"edge", "edge.errors", "edge.expectations", "edge.notify", "edge.resources", "edge.signals"},
+    {"edge.records", "edge.schedule"},
     {
         "edge.images",
         "edge.labels",

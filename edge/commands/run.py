@@ -5,28 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
-from edge.commands import Finite, configured, journal_option, json_option, model_options, opened
-from edge.errors import CameraError, ConfigError
+from edge.commands import Finite, complain, configured, journal_option, json_option, model_options
+from edge.errors import ConfigError, EdgeError, JournalError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
+    from edge.daemon import Totals, Watch
     from edge.recording import Recording
+    from edge.sinks import Sink
 
 SLOWEST_FPS = 0.0001  # one frame in almost three hours
+EX_CONFIG = 78
+"""Of sysexits.h: what no restart can mend."""
 
 
 @click.command()
 @click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Configuration (YAML).")
-@click.option("--camera", help="auto, picamera, scene, a device, a video, an address or a folder. [auto]")
+@click.option("--camera", help="auto, camera, picamera, scene, a device, a video, an address or a folder. [auto]")
 @click.option("--frames", type=click.IntRange(1), help="End after so many frames.")
 @click.option("--seconds", type=Finite(min=0, min_open=True), help="End after so long.")
 @click.option("--fps", type=Finite(min=SLOWEST_FPS), help="Classify at most so many frames a second.")
@@ -34,108 +36,133 @@ SLOWEST_FPS = 0.0001  # one frame in almost three hours
 @click.option("--loop/--no-loop", default=None, help="Start a video or folder again when it ends.")
 @click.option("--realtime/--no-realtime", default=None, help="Play a video at its own rate, as a live camera would.")
 @click.option("--isp-resize/--no-isp-resize", default=None, help="Let the Pi's image processor resize (picamera).")
+@click.option("--service", is_flag=True, help="As systemd runs it: wait for the camera, log, reload on SIGHUP.")
 @journal_option
 @model_options
 @json_option
 def run(
-    config_path: Optional[Path], frames: Optional[int], seconds: Optional[float], as_json: bool, **options: Any
-) -> None:
+    config_path: Optional[Path],
+    frames: Optional[int],
+    seconds: Optional[float],
+    service: bool,
+    as_json: bool,
+    **options: Any,
+) -> int:
     """Classify live frames until Ctrl-C, a limit, or the end of the source."""
-    from edge.signals import stop_on_signals
+    import logging
+
+    from edge.signals import caught
 
     if frames and seconds:
         raise click.UsageError("--frames and --seconds exclude each other.")
-    summary: list[Callable[[], str]] = [lambda: "0 frames."]
-
-    def overdue() -> None:
-        os.set_blocking(sys.stderr.fileno(), False)  # it may be the very pipe that nobody reads
-        with contextlib.suppress(OSError):
-            os.write(sys.stderr.fileno(), f"{summary[0]()}\n".encode())
-
-    with stop_on_signals(overdue) as stop:
-        _run(configured(config_path, options), (frames, seconds), as_json, stop, summary)
-
-
-def _run(
-    config: Config,
-    limits: tuple[Optional[int], Optional[float]],
-    as_json: bool,
-    stop: threading.Event,
-    summary: list[Callable[[], str]],
-) -> None:
-    import logging
-
-    from edge import daemon, sinks
-    from edge.cameras import open_camera
-    from edge.tensors import native_size_px
-
     logging.basicConfig(format="Warning: %(message)s")
-    totals = daemon.Totals()
-    recorded = config.journal.path is not None
-    if config.review.keep_pictures and not recorded:
-        raise ConfigError("review.keep_pictures is on, and there is no journal to keep pictures for: give --journal.")
-    summary[0] = lambda: _summary(totals)
-    with contextlib.ExitStack() as stack:
-        began_ns = time.monotonic_ns()
-        # The journal tells top-5 accuracy, however few predictions are printed.
-        classifier = stack.enter_context(opened(config, max(5, config.model.top) if recorded else config.model.top))
-        opened_ns = time.monotonic_ns() - began_ns
-        camera = open_camera(config.camera, native_size_px(classifier.input))
-        stack.callback(camera.close)
-        click.echo(f"camera: {camera.name}", err=as_json)
-        click.echo(f"model:  {_describe(classifier)}", err=as_json)
-        sink: sinks.Sink = sinks.JsonLines(sys.stdout, config.model.top) if as_json else sinks.Lines(sys.stdout)
-        recording = None
-        if recorded:
-            recording = stack.enter_context(_recorded(config, classifier, camera.name, opened_ns, as_json))
-            summary[0] = lambda: _summary(totals) + _unwritten(recording)
-        watch = recording or (stack.enter_context(contextlib.closing(_Board())) if as_json else None)
-        daemon.run(
-            camera,
-            classifier,
-            [recording, sink] if recording else [sink],
-            daemon.Limits(*limits, config.fps),
-            stop,
-            totals,
-            watch,
-            keep_pixels=recorded and config.review.keep_pictures,
-        )
+    if service:
+        _log_to_systemd()
+
+    def read() -> Config:
+        config = configured(config_path, options)
+        if config.review.keep_pictures and config.journal.path is None:
+            raise ConfigError(
+                "review.keep_pictures is on, and there is no journal to keep pictures for: give --journal."
+            )
+        return config
+
+    with caught(hang_up=service) as signals, contextlib.ExitStack() as stack:
+        # Also a start that takes long or is stuck can be ended.
+        signals.overdue = lambda: _tell_at_once("0 frames.")
+        from edge.service import Service
+
+        output = _Log() if service else _Terminal(as_json)
+        stack.callback(output.close)
+        try:
+            runner = Service(read, signals, output, (frames, seconds), waits=service)
+            output.totals = runner.totals
+            runner.open()
+        except EdgeError as error:
+            if not service:
+                raise
+            complain(error)
+            return EX_CONFIG
+        try:
+            runner.run()
+        except JournalError as error:  # another program's file, or a newer version's
+            if not service:
+                raise
+            complain(error)
+            return EX_CONFIG
+        output.ended()
+    return 0
+
+
+class _Output:
+    """What the terminal and the log have in common."""
+
+    def __init__(self) -> None:
+        self.totals: Optional[Totals] = None
+
+    def watch(self) -> Optional[Watch]:
+        return None
+
+    def abandoned(self, unwritten: bool) -> None:
+        lost = " The journal was not closed in time: what came since its last batch is lost." if unwritten else ""
+        _tell_at_once(f"{_summary(self.totals)}{lost}")
+
+    def close(self) -> None: ...
+
+
+class _Log(_Output):
+    """Records go to the journal only; the rest is for systemd's log."""
+
+    def began(self, config: Config, camera: str, model: Classifier, _: Optional[Recording]) -> Sequence[Sink]:
+        import logging
+
+        log = logging.getLogger(__name__)
+        log.info("Run %s: %s, %s, journal %s.", model.run, camera, _describe(model), config.journal.path)
+        return ()
+
+    def ended(self) -> None:
+        import logging
+
+        logging.getLogger(__name__).info("%s", _summary(self.totals))
+
+
+class _Terminal(_Output):
+    """A line a second for a person, or a JSON line for each frame."""
+
+    def __init__(self, as_json: bool) -> None:
+        super().__init__()
+        self._as_json = as_json
+        self._board: Optional[_Board] = None
+
+    def began(self, config: Config, camera: str, model: Classifier, recording: Optional[Recording]) -> Sequence[Sink]:
+        from edge import sinks
+        from edge.journal import pictures_folder
+
+        self._say(f"camera: {camera}")
+        self._say(f"model:  {_describe(model)}")
         if recording:
-            recording.close("asked to stop" if stop.is_set() else "end of the source" if camera.ended else "limit")
-        sink.close()
-        click.echo(_summary(totals), err=as_json)
+            status = recording.journal.status()
+            trouble = f" (not recording: {status.why})" if status.why else ""
+            self._say(f"journal: {status.path}{trouble}")
+            if config.review.keep_pictures:
+                masked = ", parts of them black" if config.privacy.mask else ""
+                self._say(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}")
+        elif self._as_json:
+            self._board = self._board or _Board()
+        return [sinks.JsonLines(sys.stdout, config.model.top) if self._as_json else sinks.Lines(sys.stdout)]
 
+    def watch(self) -> Optional[Watch]:
+        return self._board
 
-@contextlib.contextmanager
-def _recorded(
-    config: Config, classifier: Classifier, camera: str, opened_ns: int, as_json: bool
-) -> Iterator[Recording]:
-    """A recording that is told what went wrong, whatever did."""
-    from edge.journal import pictures_folder
-    from edge.recording import Recording
+    def ended(self) -> None:
+        self._say(_summary(self.totals))
 
-    recording = Recording(config, classifier, camera, opened_ns)
-    try:
-        status = recording.journal.status()
-        trouble = f" (not recording: {status.why})" if status.why else ""
-        click.echo(f"journal: {status.path}{trouble}", err=as_json)
-        if config.review.keep_pictures:
-            masked = ", parts of them black" if config.privacy.mask else ""
-            click.echo(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}", err=as_json)
-        yield recording
-    except CameraError as error:
-        recording.journal.event("camera lost", why=str(error))
-        recording.close(str(error))
-        raise
-    except BaseException as error:
-        recording.close(str(error) or type(error).__name__)
-        raise
+    def close(self) -> None:
+        if self._board:
+            self._board.close()
 
-
-def _unwritten(recording: Optional[Recording]) -> str:
-    if recording is None or recording.closed:
-        return ""
-    return " The journal was not closed in time: what came since its last batch is lost."
+    def _say(self, line: str) -> None:
+        click.echo(line, err=self._as_json)
 
 
 class _Board:
@@ -158,7 +185,32 @@ class _Board:
         self._monitor.close()
 
 
-def _describe(classifier: Any) -> str:
+def _log_to_systemd() -> None:
+    """Have each line say how grave it is, as sd-daemon(3) has it; and a killed process where it was stuck."""
+    import faulthandler
+    import logging
+
+    grave = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
+
+    class Lines(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            level = grave.get(record.levelno, 7)
+            return "\n".join(f"<{level}>{line}" for line in super().format(record).splitlines())
+
+    faulthandler.enable()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Lines("%(message)s"))
+    logging.getLogger("edge").setLevel(logging.INFO)
+    logging.raiseExceptions = False  # a log that is gone must not end anything
+
+
+def _tell_at_once(line: str) -> None:
+    os.set_blocking(sys.stderr.fileno(), False)  # it may be the very pipe that nobody reads
+    with contextlib.suppress(OSError):
+        os.write(sys.stderr.fileno(), f"{line}\n".encode())
+
+
+def _describe(classifier: Classifier) -> str:
     from edge.records import in_words
 
     given, runtime = classifier.input, classifier.runtime
@@ -168,10 +220,14 @@ def _describe(classifier: Any) -> str:
     )
 
 
-def _summary(totals: Any) -> str:
+def _summary(totals: Optional[Totals]) -> str:
+    if totals is None:
+        return "0 frames."
     rate = totals.frames / totals.seconds if totals.seconds else 0.0
     frames = "1 frame" if totals.frames == 1 else f"{totals.frames} frames"
     text = f"{frames} in {totals.seconds:.1f} s ({rate:.1f} fps), {totals.dropped} not classified"
+    if totals.unchanged:
+        text += f", {totals.unchanged} unchanged"
     if totals.with_truth:
         text += f"; truth known for {totals.with_truth}, top-1 right in {totals.right}"
     if totals.unknown_truth:

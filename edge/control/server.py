@@ -62,6 +62,10 @@ class Control:
         self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
         self._thread.start()
 
+    def answer_by(self, answers: Answers) -> None:
+        """Answer by others from now on."""
+        self._answers = dict(answers)
+
     def close(self) -> None:
         """Hang up and remove the socket, within a second; also when an answer is stuck."""
         if self._closing:

@@ -114,15 +114,16 @@ class Writer:
 
     def close(self, because: str) -> None:
         """Write what is left and end the run; waits a bounded time for a slow card."""
-        if self._closing is None:
+        first = self._closing is None
+        if first:
             self._closing = because
             self._wake.set()
-            self._thread.join(_CLOSE_S)
-            if self._thread.is_alive() or self._ledger.holds:
-                _log.warning(
-                    "The last of the journal %s could not be written (%s): what came since its last batch is lost.",
-                    *(self._path, self._medium.why or "the medium is too slow"),
-                )
+        self._thread.join(_CLOSE_S)  # whoever comes second must not end the process before it is done
+        if first and (self._thread.is_alive() or self._ledger.holds):
+            _log.warning(
+                "The last of the journal %s could not be written (%s): what came since its last batch is lost.",
+                *(self._path, self._medium.why or "the medium is too slow"),
+            )
 
     def _run(self) -> None:
         written = Written()

@@ -98,6 +98,13 @@ class Truth:
                 self._on_change(label, by)
         return label
 
+    def take_over(self, said: Optional[Said]) -> None:
+        """Go on with the truth of an earlier run; a class that this model does not know is no truth any more."""
+        if said is not None and said.name in self._labels:
+            with self._changing:
+                self._said = said
+                self._on_change(said.name, said.by)
+
     def clear(self, by: str) -> None:
         """Say that it is not known any more what stands before the camera."""
         with self._changing:

@@ -1,0 +1,46 @@
+"""The subcommand `edge reload`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Optional
+
+import click
+
+from edge.commands import journal_option, require_journal, visible
+from edge.errors import ControlError
+
+_EVERY_S = 0.1
+
+
+@click.command()
+@journal_option
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1, 600), default=60.0, help="Seconds to wait. [60]")
+def reload(journal: Optional[Path], timeout_s: float) -> None:
+    """Have a running daemon read its configuration again; when it refuses, its old one goes on."""
+    path = require_journal(journal)
+    until_s = time.monotonic() + timeout_s
+    number = _ask(path)["number"]
+    while time.monotonic() < until_s:
+        time.sleep(_EVERY_S)
+        try:
+            outcome = _ask(path, number=number)["outcome"]
+        except ControlError:
+            if time.monotonic() + _EVERY_S >= until_s:
+                raise
+            continue  # between two runs it has no time to answer
+        if outcome is None:
+            continue
+        if "refused" in outcome:
+            raise ControlError(f"The daemon refused, and its old configuration goes on: {visible(outcome['refused'])}")
+        click.echo(f"reloaded: {visible(', '.join(outcome['changed'])) or 'nothing has changed'}")
+        return
+    raise ControlError(f"The daemon on {path} has not taken over its configuration within {timeout_s:g} s.")
+
+
+def _ask(journal: Path, **request: Any) -> Any:
+    from edge.control.client import ask
+    from edge.journal import socket_path
+
+    return ask(socket_path(journal), {"do": "reload", **request}, journal=journal)

@@ -1,0 +1,152 @@
+"""Makes ready what a changed configuration asks for, beside the loop that goes on meanwhile."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import Any, Callable, NamedTuple, Optional
+
+import msgspec
+
+from edge.bundle import locate, read_contract, sha256_of
+from edge.classifier import Classifier
+from edge.config import Config
+from edge.errors import ConfigError, ControlError, EdgeError
+from edge.service.pulse import Pulse
+
+_log = logging.getLogger(__name__)
+
+
+class Next(NamedTuple):
+    """What the service is to go on with."""
+
+    config: Config
+    classifier: Optional[Classifier]
+    """None: the one that it has."""
+    opened_ns: int
+    changed: tuple[str, ...]
+    """Paths of the keys that changed; "model file" for a model that was replaced under the same name."""
+
+
+class Reloader:
+    """Reads the configuration again when asked to; one request at a time.
+
+    A configuration that cannot be used is refused, and nothing changes.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        open_model: Callable[[Config], Classifier],
+        require_camera: Callable[[Config], object],
+        pulse: Pulse,
+        on_ready: Callable[[], object],
+        on_refused: Callable[[str], object],
+    ) -> None:
+        """Wait for requests.
+
+        Args:
+            read: reads and checks the configuration.
+            open_model: opens the model that a configuration names.
+            require_camera: makes sure that a configuration's camera can be one.
+            pulse: tells systemd.
+            on_ready: called, on another thread, when `take` has something.
+            on_refused: called with a sentence, on another thread, when a configuration cannot be used.
+        """
+        self._read, self._open_model, self._require_camera, self._pulse = read, open_model, require_camera, pulse
+        self._on_ready, self._on_refused = on_ready, on_refused
+        self._lock = threading.Lock()
+        self._number = 0
+        self._outcome: Optional[dict[str, Any]] = None
+        self._next: Optional[Next] = None
+        self._config: Optional[Config] = None
+        self._sha256 = ""
+
+    def runs(self, config: Config, sha256: str) -> None:
+        """Tell what the service goes by at present."""
+        self._config, self._sha256 = config, sha256
+
+    def request(self) -> int:
+        """Begin; the request's number.
+
+        Raises:
+            ControlError: one is under way, or the service is still starting.
+        """
+        with self._lock:
+            if self._config is None:
+                raise ControlError("The daemon is starting: try again in a moment.")
+            if self._number and self._outcome is None:
+                raise ControlError("A reload is under way: try again in a moment.")
+            self._number += 1
+            self._outcome = None
+        threading.Thread(target=self._prepare, name="reload", daemon=True).start()
+        return self._number
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Answer the request "reload" of `edge.control`: begin one, or tell of that with `number` how it went."""
+        number = request.get("number")
+        if number is None:
+            return {"number": self.request()}
+        if number != self._number:
+            raise ControlError(f"There is no reload {number!r} to ask for: the last was {self._number}.")
+        return {"number": number, "outcome": self._outcome}
+
+    def take(self) -> Optional[Next]:
+        """What is ready to be taken over; its taker calls `done`."""
+        taken, self._next = self._next, None
+        return taken
+
+    def done(self, changed: tuple[str, ...]) -> None:
+        """What was taken is what runs now."""
+        self._outcome = {"changed": list(changed)}
+        self._pulse.reloaded()
+
+    def _prepare(self) -> None:
+        self._pulse.reloading()
+        try:
+            self._next = self._made_ready()
+        except EdgeError as error:
+            self._refuse(str(error))
+        except Exception as error:  # the service must go on, and whoever asked be told
+            _log.exception("A reload failed in a way that nobody thought of.")
+            self._refuse(f"{type(error).__name__}: {' '.join(str(error).split())} (unexpected).")
+        else:
+            self._on_ready()
+
+    def _refuse(self, why: str) -> None:
+        self._on_refused(why)
+        self._outcome = {"refused": why}
+        self._pulse.reloaded()
+
+    def _made_ready(self) -> Next:
+        before, config = self._config, self._read()
+        assert before is not None  # `request` made sure
+        changed = differences(msgspec.to_builtins(before), msgspec.to_builtins(config))
+        if before.journal.path != config.journal.path:
+            raise ConfigError("journal.path cannot change while the daemon runs: restart it.")
+        self._require_camera(config)
+        renewed = _sha256(config) != self._sha256
+        classifier, opened_ns = None, 0
+        if renewed or before.model != config.model or before.runtime != config.runtime:
+            began_ns = time.monotonic_ns()
+            classifier = self._open_model(config)
+            opened_ns = time.monotonic_ns() - began_ns
+        if renewed and before.model.path == config.model.path:
+            changed = (*changed, "model file")
+        return Next(config, classifier, opened_ns, changed)
+
+
+def _sha256(config: Config) -> str:
+    """Of the model that a configuration names, without opening it."""
+    path = locate(config.model.path)
+    return read_contract(path).sha256 if path.is_dir() else sha256_of(path)
+
+
+def differences(before: Any, after: Any, path: str = "") -> tuple[str, ...]:
+    """Paths of the values in which two nested mappings differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted({*before, *after})
+        inner = [differences(before.get(name), after.get(name), f"{path}.{name}" if path else name) for name in names]
+        return tuple(each for found in inner for each in found)
+    return () if before == after else (path,)

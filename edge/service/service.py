@@ -1,0 +1,305 @@
+"""The loop with all that it needs, which a reload replaces part by part, and which the schedule puts to sleep."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Callable, Optional, Protocol
+
+from edge import daemon
+from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
+from edge.cameras.lasting import Lasting
+from edge.classifier import Classifier
+from edge.config import Config
+from edge.errors import ControlError
+from edge.motion import Gate
+from edge.notify import Notifier
+from edge.recording import Heritage, Recording
+from edge.schedule import Schedule
+from edge.service.pulse import Pulse
+from edge.service.reloading import Next, Reloader
+from edge.signals import Signals
+from edge.sinks import Sink
+from edge.tensors import native_size_px
+
+_LEAST_TOP = 5
+"""A journal tells top-5 accuracy, however few predictions are wanted elsewhere."""
+_OPENING_S = 120.0
+_FLUSH_S = 3.0
+"""For the loop to end by itself where a journal is written; then the journal is ended without it."""
+_SLEEP_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class Output(Protocol):
+    """Where a service's records go beside the journal, and what a person is told."""
+
+    def began(self, config: Config, camera: str, model: Classifier, recording: Optional[Recording]) -> Sequence[Sink]:
+        """A run begins: where its records go."""
+
+    def watch(self) -> Optional[daemon.Watch]:
+        """Knows the board where no journal is written."""
+
+    def abandoned(self, unwritten: bool) -> None:
+        """The loop is stuck, and the process ends without it.
+
+        Args:
+            unwritten: what the journal took in since its last batch is lost.
+        """
+
+
+class Service:
+    """Runs what a configuration asks for until it is told to stop."""
+
+    def __init__(
+        self,
+        read: Callable[[], Config],
+        signals: Signals,
+        output: Output,
+        limits: tuple[Optional[int], Optional[float]] = (None, None),
+        waits: bool = False,
+    ) -> None:
+        """Read the configuration.
+
+        Args:
+            read: reads and checks the configuration; called again for each reload.
+            signals: stop and reload.
+            output: where records go beside the journal.
+            limits: end after so many frames, or so many seconds.
+            waits: wait for a camera that is not there at the start.
+
+        Raises:
+            ConfigError: the configuration cannot be used.
+        """
+        self.totals = daemon.Totals()
+        self._signals, self._output, self._limits, self._waits = signals, output, limits, waits
+        self._turn = threading.Event()
+        """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
+        self.pulse = Pulse(Notifier(), self._on_first, self._check_hours)
+        self._reloader = Reloader(
+            read, self._opened_model, self._require_camera, self.pulse, self._turn.set, self._on_refused
+        )
+        self._config = read()
+        self._schedule = Schedule.parse(self._config.schedule)
+        self._model: Classifier
+        self._opened_ns = 0
+        self._camera: Optional[Lasting] = None
+        self._recording: Optional[Recording] = None
+        self._heritage: Optional[Heritage] = None
+        self._sinks: Sequence[Sink] = ()
+        self._running = False
+        self._asleep: Optional[str] = None
+        signals.on_stop, signals.on_reload, signals.overdue = self._turn.set, self._on_hang_up, self._abandon
+
+    def open(self) -> None:
+        """Open the model.
+
+        Raises:
+            ModelError, RuntimeUnavailableError, ConfigError: it cannot be run.
+        """
+        self.pulse.opening(f"the model {self._config.model.path}", _OPENING_S)
+        began_ns = time.monotonic_ns()
+        self._model = self._opened_model(self._config)
+        self._opened_ns = time.monotonic_ns() - began_ns
+
+    def run(self) -> None:
+        """Run, once the model is open, until a limit, the end of the source or a signal.
+
+        Raises:
+            EdgeError: the camera was lost for too long, or the model failed.
+        """
+        try:
+            self._run()
+        except BaseException as error:
+            self._end(str(error) or type(error).__name__)
+            raise
+
+    def _run(self) -> None:
+        because = None
+        while because is None:
+            self._turn.clear()
+            ready = self._reloader.take()
+            if self._signals.stop.is_set():
+                because = "asked to stop"
+            elif ready is not None:
+                self._take_over(ready)
+            elif self._schedule.awake(time.localtime()):
+                because = self._classify()
+            else:
+                self._sleep()
+        self._end(because)
+
+    def _classify(self) -> Optional[str]:
+        """Run the loop; why the service ends, None where it goes on."""
+        config, camera = self._config, self._camera or self._opened_camera()
+        self._camera = camera
+        recording = self._begun()
+        daemon.run(
+            camera,
+            self._model,
+            [recording, *self._sinks] if recording else self._sinks,
+            daemon.Limits(*self._limits, config.fps),
+            self._turn,
+            self.totals,
+            recording or self._output.watch(),
+            self.pulse,
+            Gate(config.motion) if config.gate else None,
+            keep_pixels=recording is not None and config.review.keep_pictures,
+        )
+        if self._turn.is_set():
+            return None
+        return "end of the source" if camera.ended else "limit"
+
+    def _begun(self) -> Optional[Recording]:
+        """The present run's recording; a run begins where none goes on."""
+        config, camera = self._config, self._camera.name if self._camera else self._config.camera.source
+        if not self._running:
+            self._running = True
+            if config.journal.path is not None:
+                self._record(camera)
+            self._sinks = self._output.began(config, camera, self._model, self._recording)
+            self._reloader.runs(config, self._model.bundle.sha256)
+        self.pulse.camera = camera
+        period_s = 1 / config.fps if config.fps else 0.0
+        self.pulse.expect(max(period_s, config.motion.at_least_every_s if config.gate else 0.0))
+        return self._recording
+
+    def _record(self, camera: str) -> None:
+        heritage, self._heritage = self._heritage, None
+        answers = {"reload": self._reloader.answer}
+        self._recording = Recording(self._config, self._model, camera, self._opened_ns, heritage, answers, self._told)
+        self._signals.grace_s = _FLUSH_S
+
+    def _take_over(self, ready: Next) -> None:
+        """Go on with another configuration, in a run of its own."""
+        before, config = self._config, ready.config
+        self._close_sinks()
+        if self._recording:
+            self._heritage = self._recording.hand_over("reloaded")
+        size_px = native_size_px(self._model.input)
+        if ready.classifier:
+            self._model.close()
+            self._model, self._opened_ns = ready.classifier, ready.opened_ns
+        else:
+            self._model.begin_run()
+        resized = config.camera.isp_resize and native_size_px(self._model.input) != size_px
+        if before.camera != config.camera or resized:
+            self._let_go_of_camera()
+        self._config, self._schedule = config, Schedule.parse(config.schedule)
+        self._running = False
+        self._waits = True  # what runs must not end because the new camera is not there yet
+        recording = self._begun()
+        if recording:
+            recording.journal.event("reloaded", changed=list(ready.changed))
+        _log.info("Reloaded: %s.", ", ".join(ready.changed) or "nothing has changed")
+        self._reloader.done(ready.changed)
+
+    def _sleep(self) -> None:
+        """Let go of the camera until the schedule says that it is time."""
+        if can_be_lost(self._config.camera.source):
+            self._let_go_of_camera()
+        else:
+            self.totals.next_sequence = None  # what it gives meanwhile is not counted as lost
+        self._begun()
+        until = self._schedule.next_change(time.localtime())
+        self._asleep = f"asleep until {until}"
+        self._event("asleep", until=until)
+        while not self._turn.is_set() and not self._schedule.awake(time.localtime()):
+            self.pulse.asleep(self._asleep)
+            self._turn.wait(_SLEEP_S)
+        self._asleep = None
+        self._event("awake")
+
+    def _check_hours(self) -> None:
+        if self._asleep is None and not self._schedule.awake(time.localtime()):
+            self._turn.set()
+
+    def _opened_model(self, config: Config) -> Classifier:
+        return Classifier.open(
+            config.model.path,
+            runtime=config.runtime.name,
+            threads=config.runtime.threads,
+            top=config.model.top if config.journal.path is None else max(_LEAST_TOP, config.model.top),
+            options=config.model.bare,
+        )
+
+    def _opened_camera(self) -> Lasting:
+        settings, isp_size_px = self._config.camera, native_size_px(self._model.input)
+
+        def opened(wanted: CameraSettings) -> Camera:
+            return open_camera(wanted, isp_size_px)
+
+        lasts = can_be_lost(settings.source)
+        if not lasts:
+            self.totals.next_sequence = None  # a file begins anew
+        first = self.totals.next_sequence or 0
+        return Lasting(opened, settings, self._on_camera, wait=self._waits, first_sequence=first)
+
+    def _require_camera(self, config: Config) -> None:
+        """Make sure that a file or folder can be a camera; a real one may come later."""
+        if config.camera != self._config.camera and not can_be_lost(config.camera.source):
+            open_camera(config.camera, native_size_px(self._model.input)).close()
+
+    def _let_go_of_camera(self) -> None:
+        if self._camera:
+            self._camera.close()
+        self._camera = None
+
+    def _close_sinks(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+        self._sinks = ()
+
+    def _on_camera(self, kind: str, detail: dict[str, Any]) -> None:
+        """Something happened to the camera; called on the thread that classifies."""
+        words = f"{kind} ({', '.join(f'{name} {value}' for name, value in detail.items())})"
+        if kind == "camera found":
+            _log.info("%s", words)
+            self.pulse.camera = str(detail.get("camera", self.pulse.camera))
+        else:
+            _log.warning("%s", words)
+            self.pulse.last_fault = f"{kind}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        self._event(kind, **detail)
+
+    def _on_first(self) -> None:
+        _log.info("Classifying: %s.", self.pulse.camera)
+
+    def _on_refused(self, why: str) -> None:
+        _log.warning("The new configuration is refused, and the old one goes on: %s", why)
+        self._event("reload refused", why=why)
+
+    def _on_hang_up(self) -> None:
+        try:
+            self._reloader.request()
+        except ControlError as error:
+            _log.warning("%s", error)
+
+    def _event(self, kind: str, **detail: Any) -> None:
+        if self._recording:
+            self._recording.journal.event(kind, **detail)
+
+    def _told(self) -> dict[str, Any]:
+        """What `edge status` tells beside the run."""
+        camera = self._camera
+        return {
+            "camera": camera.name if camera else self._config.camera.source,
+            "camera_lost": camera.lost if camera else None,
+            "camera_faults": camera.faults if camera else 0,
+            "last_fault": self.pulse.last_fault,
+            "asleep": self._asleep,
+        }
+
+    def _end(self, because: str) -> None:
+        self.pulse.stopping(because)
+        if self._recording:
+            self._recording.close(because)
+        self._close_sinks()
+        self._let_go_of_camera()
+        self._model.close()
+
+    def _abandon(self) -> None:
+        if self._recording:
+            self._recording.close("asked to stop, and stuck")
+        self._output.abandoned(self._recording is not None and not self._recording.closed)
