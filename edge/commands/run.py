@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
-from edge.commands import Finite, complain, configured, journal_option, json_option, model_options
-from edge.errors import ConfigError, EdgeError, JournalError
+from edge.commands import (
+    Finite,
+    complain,
+    config_option,
+    configured,
+    journal_option,
+    json_option,
+    model_options,
+    set_option,
+)
+from edge.errors import EdgeError, JournalError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
@@ -27,7 +36,8 @@ EX_CONFIG = 78
 
 
 @click.command()
-@click.option("--config", "config_path", type=click.Path(path_type=Path), metavar="FILE", help="Configuration (YAML).")
+@config_option
+@set_option
 @click.option("--camera", help="auto, camera, picamera, scene, a device, a video, an address or a folder. [auto]")
 @click.option("--frames", type=click.IntRange(1), help="End after so many frames.")
 @click.option("--seconds", type=Finite(min=0, min_open=True), help="End after so long.")
@@ -59,14 +69,6 @@ def run(
     if service:
         _log_to_systemd()
 
-    def read() -> Config:
-        config = configured(config_path, options)
-        if config.review.keep_pictures and config.journal.path is None:
-            raise ConfigError(
-                "review.keep_pictures is on, and there is no journal to keep pictures for: give --journal."
-            )
-        return config
-
     with caught(hang_up=service) as signals, contextlib.ExitStack() as stack:
         # Also a start that takes long or is stuck can be ended.
         signals.overdue = lambda: _tell_at_once("0 frames.")
@@ -75,7 +77,9 @@ def run(
         output = _Log() if service else _Terminal(as_json)
         stack.callback(output.close)
         try:
-            runner = Service(read, signals, output, (frames, seconds), waits=service)
+            runner = Service(
+                lambda: configured(config_path, options), signals, output, (frames, seconds), waits=service
+            )
             output.totals = runner.totals
             runner.open()
         except EdgeError as error:
