@@ -32,7 +32,7 @@ class Daemon:
         self._environment = {
             **os.environ,
             "NOTIFY_SOCKET": str(self.notices.path),
-            "WATCHDOG_USEC": "4000000",
+            "WATCHDOG_USEC": "6000000",
             **environment,
         }
         self._log = (folder / "log").open("w")
@@ -240,7 +240,7 @@ def test_a_stuck_inference_gives_no_sign_of_life_and_can_be_ended_without_a_loss
         daemon.configure()
         daemon.process = subprocess.Popen(
             [sys.executable, "-c", STUCK, str(tmp_path), str(daemon.config)],
-            env={**os.environ, "NOTIFY_SOCKET": str(daemon.notices.path), "WATCHDOG_USEC": "4000000"},
+            env={**os.environ, "NOTIFY_SOCKET": str(daemon.notices.path), "WATCHDOG_USEC": "6000000"},
         )
         daemon.notices.wait_for("READY")
         (tmp_path / "stuck").touch()

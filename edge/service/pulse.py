@@ -14,8 +14,8 @@ _SIGN_EVERY_S = 1.0
 _WORDS_EVERY_S = 10.0
 _PATIENCE_S = 30.0
 """So much more time to start is asked for again and again while a camera is waited for."""
-_PERIODS = 3
-"""The watchdog waits for so many frames at a slow rate."""
+_PERIODS, _STALLS = 3, 1.2
+"""The watchdog waits for so many frames at a slow rate, and so many times as long as a camera may give nothing."""
 
 
 class Pulse:
@@ -43,9 +43,9 @@ class Pulse:
         self.last_fault: Optional[str] = None
         """What went wrong last with the camera."""
 
-    def expect(self, period_s: float) -> None:
-        """Tell how much time lies between two results when all is well."""
-        self._notifier.watch_for(_PERIODS * period_s)
+    def expect(self, period_s: float, stall_s: float) -> None:
+        """Tell how much time lies between two results when all is well, and after how much a camera is lost."""
+        self._notifier.watch_for(_PERIODS * period_s + _STALLS * stall_s)
 
     def opening(self, what: str, at_most_s: float) -> None:
         """Something that may take long begins."""

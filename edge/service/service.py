@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Protocol
+from typing import Any, Callable, Optional
 
 from edge import daemon
 from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
@@ -16,38 +16,21 @@ from edge.config import Config
 from edge.errors import ControlError
 from edge.motion import Gate
 from edge.notify import Notifier
+from edge.privacy import without_passwords
 from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
+from edge.service.parts import Output, open_model
 from edge.service.pulse import Pulse
 from edge.service.reloading import Next, Reloader
 from edge.signals import Signals
 from edge.sinks import Sink
 from edge.tensors import native_size_px
 
-_LEAST_TOP = 5
-"""A journal tells top-5 accuracy, however few predictions are wanted elsewhere."""
 _OPENING_S = 120.0
 _FLUSH_S = 3.0
 """For the loop to end by itself where a journal is written; then the journal is ended without it."""
 _SLEEP_S = 1.0
 _log = logging.getLogger(__name__)
-
-
-class Output(Protocol):
-    """Where a service's records go beside the journal, and what a person is told."""
-
-    def began(self, config: Config, camera: str, model: Classifier, recording: Optional[Recording]) -> Sequence[Sink]:
-        """A run begins: where its records go."""
-
-    def watch(self) -> Optional[daemon.Watch]:
-        """Knows the board where no journal is written."""
-
-    def abandoned(self, unwritten: bool) -> None:
-        """The loop is stuck, and the process ends without it.
-
-        Args:
-            unwritten: what the journal took in since its last batch is lost.
-        """
 
 
 class Service:
@@ -78,9 +61,7 @@ class Service:
         self._turn = threading.Event()
         """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
         self.pulse = Pulse(Notifier(), self._on_first, self._check_hours)
-        self._reloader = Reloader(
-            read, self._opened_model, self._require_camera, self.pulse, self._turn.set, self._on_refused
-        )
+        self._reloader = Reloader(read, open_model, self._require_camera, self.pulse, self._turn.set, self._on_refused)
         self._config = read()
         self._schedule = Schedule.parse(self._config.schedule)
         self._model: Classifier
@@ -101,7 +82,7 @@ class Service:
         """
         self.pulse.opening(f"the model {self._config.model.path}", _OPENING_S)
         began_ns = time.monotonic_ns()
-        self._model = self._opened_model(self._config)
+        self._model = open_model(self._config)
         self._opened_ns = time.monotonic_ns() - began_ns
 
     def run(self) -> None:
@@ -154,7 +135,7 @@ class Service:
 
     def _begun(self) -> Optional[Recording]:
         """The present run's recording; a run begins where none goes on."""
-        config, camera = self._config, self._camera.name if self._camera else self._config.camera.source
+        config, camera = self._config, self._camera_name()
         if not self._running:
             self._running = True
             if config.journal.path is not None:
@@ -163,7 +144,8 @@ class Service:
             self._reloader.runs(config, self._model.bundle.sha256)
         self.pulse.camera = camera
         period_s = 1 / config.fps if config.fps else 0.0
-        self.pulse.expect(max(period_s, config.motion.at_least_every_s if config.gate else 0.0))
+        still_s = config.motion.at_least_every_s if config.gate else 0.0
+        self.pulse.expect(max(period_s, still_s), config.camera.stall_s)
         return self._recording
 
     def _record(self, camera: str) -> None:
@@ -216,15 +198,6 @@ class Service:
         if self._asleep is None and not self._schedule.awake(time.localtime()):
             self._turn.set()
 
-    def _opened_model(self, config: Config) -> Classifier:
-        return Classifier.open(
-            config.model.path,
-            runtime=config.runtime.name,
-            threads=config.runtime.threads,
-            top=config.model.top if config.journal.path is None else max(_LEAST_TOP, config.model.top),
-            options=config.model.bare,
-        )
-
     def _opened_camera(self) -> Lasting:
         settings, isp_size_px = self._config.camera, native_size_px(self._model.input)
 
@@ -236,6 +209,9 @@ class Service:
             self.totals.next_sequence = None  # a file begins anew
         first = self.totals.next_sequence or 0
         return Lasting(opened, settings, self._on_camera, wait=self._waits, first_sequence=first)
+
+    def _camera_name(self) -> str:
+        return self._camera.name if self._camera else f"camera {without_passwords(self._config.camera.source)}"
 
     def _require_camera(self, config: Config) -> None:
         """Make sure that a file or folder can be a camera; a real one may come later."""
@@ -254,12 +230,12 @@ class Service:
 
     def _on_camera(self, kind: str, detail: dict[str, Any]) -> None:
         """Something happened to the camera; called on the thread that classifies."""
-        words = f"{kind} ({', '.join(f'{name} {value}' for name, value in detail.items())})"
-        if kind == "camera found":
-            _log.info("%s", words)
+        over = kind == "camera found" or kind.endswith(" over")
+        told = ", ".join(f"{name}: {value}" for name, value in detail.items())
+        _log.log(logging.INFO if over else logging.WARNING, "%s", f"{kind} ({told})" if told else kind)
+        if over:
             self.pulse.camera = str(detail.get("camera", self.pulse.camera))
         else:
-            _log.warning("%s", words)
             self.pulse.last_fault = f"{kind}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
         self._event(kind, **detail)
 
@@ -284,7 +260,7 @@ class Service:
         """What `edge status` tells beside the run."""
         camera = self._camera
         return {
-            "camera": camera.name if camera else self._config.camera.source,
+            "camera": self._camera_name(),
             "camera_lost": camera.lost if camera else None,
             "camera_faults": camera.faults if camera else 0,
             "last_fault": self.pulse.last_fault,
