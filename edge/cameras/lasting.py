@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import Any, Callable, Optional
@@ -10,6 +9,7 @@ from typing import Any, Callable, Optional
 import msgspec
 
 from edge.cameras import Camera, CameraSettings, can_be_lost
+from edge.cameras.apart import Closings, Opening, closed_apart
 from edge.cameras.newest import LiveCamera
 from edge.cameras.pictures import Freeze, Lighting, coarse, light
 from edge.errors import CameraError, LossCause
@@ -22,8 +22,8 @@ STEADY_S = 60.0
 """A camera that has worked for so long is opened quickly again when it is lost; one that comes and goes is not."""
 MOST_STUCK = 4
 """So many cameras that cannot be closed are left behind on their threads before the process has to be restarted."""
-_CLOSING_S = 5.0  # for a lost camera to be closed, before it is left behind and opened once more
 _OPENING_S = 60.0  # beyond `stall_s`, for a camera to be opened, before that is left behind
+_POLL_S = 0.1  # how often a camera that is being closed is looked at
 _FIRST_S = 10.0  # that the constructor waits for a camera that may be missing
 _CLOSE_S = 0.9
 
@@ -60,7 +60,6 @@ class Lasting:
                 (after: seconds, camera: name), "camera dark" or "saturated", and either with " over".
             wait: a camera that is not there is no error but lost from the start.
             first_sequence: of its first frame, where it goes on for a camera that was closed.
-            first_sequence: the number of the first frame.
             clock: in seconds; goes forward.
             pause: waits so many seconds of the clock, less when the camera is closed.
 
@@ -74,15 +73,15 @@ class Lasting:
         self._lasts = can_be_lost(settings.source)
         self._lock = threading.Lock()  # over _camera, _opening and _closing together
         self._camera: Optional[Camera] = None
-        self._opening: Optional[_Opening] = None
+        self._opening: Optional[Opening] = None
         self._again: Callable[[CameraSettings], CameraSettings] = _as_before
-        self._left: list[threading.Thread] = []
+        self._closings = Closings()
         self._freeze, self._lighting = Freeze(), Lighting()
         self._attempts = 0
         self._told: set[LossCause] = set()
         self._live = True
         self._next_sequence = first_sequence
-        self._offset: Optional[int] = None if first_sequence else 0
+        self._offset: Optional[int] = None
         self.faults = 0
         """Losses that were told since the start: of one loss, each cause once."""
         self.name = f"camera {without_passwords(settings.source)}"
@@ -109,7 +108,7 @@ class Lasting:
     @property
     def stuck(self) -> int:
         """Cameras that could not be closed so far and are left to their threads."""
-        return sum(thread.is_alive() for thread in self._left)
+        return self._closings.stuck
 
     def read(self, timeout_s: float = 1.0) -> Optional[Frame]:
         """The next frame, or None when none came in time, as of any camera; a lost one is looked for meanwhile.
@@ -141,7 +140,7 @@ class Lasting:
         if opening:
             opening.abandon()
         if camera:
-            _closed_apart(camera).join(_CLOSE_S)
+            closed_apart(camera).join(_CLOSE_S)
 
     def _passes(self, frame: Frame, deadline_s: float) -> bool:
         """Whether a frame may be handed out: a camera that is frozen gives none."""
@@ -180,9 +179,7 @@ class Lasting:
         with self._lock:
             camera, self._camera = self._camera, None
         if camera:
-            closing = _closed_apart(camera)
-            self._left = [*(thread for thread in self._left if thread.is_alive()), closing]
-            closing.join(max(0.0, deadline_s - now_s))
+            self._closings.close(camera, now_s, deadline_s - now_s)
         if self.lost is None:
             self._lost_s, self._told = now_s, set()
             if now_s - self._found_s >= STEADY_S:
@@ -206,55 +203,63 @@ class Lasting:
         lost_s = self._clock() - self._lost_s
         if not self._lasts or lost_s >= self._settings.give_up_s:
             raise CameraError(f"{self.name} has been lost for {lost_s:.0f} s, last because: {self.lost}")
-        if self.stuck >= MOST_STUCK:
+        stuck = self.stuck
+        if stuck >= MOST_STUCK:
             raise CameraError(
-                f"{self.name} is lost, and {self.stuck} times a lost camera could not be closed: restart the program."
+                f"{self.name} is lost, and {stuck} times a lost camera could not be closed: restart the program."
             )
 
     def _find(self, deadline_s: float) -> Optional[Camera]:
         """The camera, opened again; None when that takes longer."""
+        deadline_s = min(deadline_s, self._lost_s + self._settings.give_up_s)
         while not self._closing.is_set():
-            opening = self._opening
+            now_s, opening = self._clock(), self._opening
             if opening is None:
-                now_s = self._clock()
-                due_s = self._due_s
-                if now_s < due_s:
-                    if now_s >= deadline_s:
-                        return None
-                    self._pause(min(due_s, deadline_s) - now_s)
-                    continue
-                self._begin()
-            elif opening.done.wait(max(0.0, deadline_s - self._clock())):
+                rest_s = self._due_s - now_s
+                if self._closings.busy(now_s):
+                    rest_s = max(_POLL_S, rest_s)
+                if rest_s <= 0:
+                    self._begin()
+                elif now_s < deadline_s:
+                    self._pause(min(rest_s, deadline_s - now_s))
+                else:
+                    return None
+            elif opening.done.wait(max(0.0, deadline_s - now_s)):
                 self._finish()
                 if self._camera:
                     return self._camera
             elif self._clock() - opening.began_s < self._settings.stall_s + _OPENING_S:
                 return None
             else:
-                opening.abandon()
-                self._left.append(opening.thread)
-                self._opening = None
-                self._put_off(CameraError(f"{self.name} could not be opened within a minute: it is stuck."), "refused")
+                self._abandon()
         return None
 
     def _begin(self) -> None:
         again, settings, open_one = self._again, self._settings, self._open
         with self._lock:
             if not self._closing.is_set():
-                self._opening = _Opening(lambda: open_one(again(settings)), self._clock())
+                self._opening = Opening(lambda: open_one(again(settings)), self._clock())
 
     def _finish(self) -> None:
         """Take over what an attempt gave."""
         with self._lock:
             opening, self._opening = self._opening, None
-            if opening is None:  # closed
-                return
-            if opening.camera:
+            if opening and opening.camera:
                 self._adopt(opening.camera)
-        if opening.error:
+        if opening and opening.error:
             if opening.error.stuck:
-                self._left.append(opening.error.stuck)
+                self._closings.leave(opening.error.stuck)
             self._put_off(opening.error, "refused")
+
+    def _abandon(self) -> None:
+        """Go on without an attempt that takes too long."""
+        with self._lock:
+            opening, self._opening = self._opening, None
+        if opening:
+            opening.abandon()
+            self._closings.leave(opening.thread)
+            stuck_s = self._clock() - opening.began_s
+            self._put_off(CameraError(f"{self.name} could not be opened in {stuck_s:.0f} s: it is stuck."), "refused")
 
     def _adopt(self, camera: Camera) -> None:
         self._camera, self._live, self.name = camera, camera.live, camera.name
@@ -263,60 +268,5 @@ class Lasting:
         self._opened_s, self._offset = self._clock(), None
 
 
-class _Opening:
-    """An attempt to open a camera, on a thread of its own."""
-
-    def __init__(self, open_one: Callable[[], Camera], began_s: float) -> None:
-        self._open = open_one
-        self.began_s = began_s
-        self.done = threading.Event()
-        self.camera: Optional[Camera] = None
-        self.error: Optional[CameraError] = None
-        self._abandoned = False
-        self._lock = threading.Lock()
-        self.thread = threading.Thread(target=self._run, name="camera opening", daemon=True)
-        self.thread.start()
-
-    def abandon(self) -> None:
-        """Nobody wants it any more: it is closed as soon as it is open."""
-        with self._lock:
-            self._abandoned = True
-            camera, self.camera = self.camera, None
-        if camera:
-            _closed_apart(camera)
-
-    def _run(self) -> None:
-        try:
-            camera = self._open()
-        except CameraError as error:
-            self.error = error
-        except Exception as error:  # whatever a driver's binding raises is no reason to end
-            self.error = CameraError(f"The camera cannot be opened: {type(error).__name__}: {error}.", "refused")
-            self.error.__cause__ = error
-        else:
-            with self._lock:
-                if not self._abandoned:
-                    self.camera = camera
-            if not self.camera:
-                _close(camera)
-        self.done.set()
-
-
 def _as_before(settings: CameraSettings) -> CameraSettings:
     return settings
-
-
-def _closed_apart(camera: Camera) -> threading.Thread:
-    """Closes a camera on a thread, which ends when the camera has let go of its device: maybe never."""
-    thread = threading.Thread(target=_close, args=(camera,), name="camera closing", daemon=True)
-    thread.start()
-    return thread
-
-
-def _close(camera: Camera) -> None:
-    try:
-        camera.close()
-        if isinstance(camera, LiveCamera):
-            camera.wait_released()
-    except Exception as error:  # a lost device may refuse to be closed
-        logging.getLogger(__name__).warning("%s could not be closed: %s: %s", camera.name, type(error).__name__, error)

@@ -7,12 +7,12 @@ import os
 import threading
 import time
 from typing import Callable, Optional
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import cv2
 import msgspec
 
-from edge.cameras import CameraSettings, v4l2
+from edge.cameras import CameraSettings, local_path, v4l2
 from edge.cameras.captures import fourcc_name, fourcc_number, prepare, to_rgb
 from edge.cameras.newest import LiveCamera, NewestFrame, Shot, patience_s
 from edge.errors import CameraError
@@ -21,6 +21,7 @@ from edge.privacy import without_passwords
 _RETRY_S = 0.02
 _MOST_FAILURES = 50  # reads that fail one after the other: about a second when the driver refuses at once
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
+_LONGEST_PASSWORD_BYTES = 1024
 _BUFFERS = 2  # the driver fills one while the other is read; more would only make frames older
 
 
@@ -112,14 +113,16 @@ class Stream(LiveCamera):
         self.name = f"stream {without_password(settings.source)}"
         if not settings.source.isprintable():  # OpenCV crashes on text that is not Unicode
             raise CameraError(f"The address {without_password(settings.source)!r} holds what no address may.")
+        address = _with_password(settings) if settings.password_file else settings.source
         prepare(settings.stall_s)
         timeout_ms = math.ceil(settings.stall_s * 1000)
         options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
-        self._capture = cv2.VideoCapture(settings.source, cv2.CAP_FFMPEG, options)
+        self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
         if not self._capture.isOpened():
             raise CameraError(
                 f"The {self.name} cannot be opened: check the address, the network "
-                "and the password, and that it is a video."
+                "and the password, and that it is a video.",
+                "gone",
             )
         self._finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
         width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -136,7 +139,7 @@ class Stream(LiveCamera):
             return Shot(to_rgb(image, self.name), time.monotonic_ns())
         if self._finite or closing.is_set():
             return None
-        raise CameraError(f"The {self.name} gives no more frames: it ended, or the network was lost.")
+        raise CameraError(f"The {self.name} gives no more frames: it ended, or the network was lost.", "read error")
 
     def release(self) -> None:
         """The slot's source: see `newest.Source`."""
@@ -155,6 +158,30 @@ def without_password(address: str) -> str:
     except ValueError:  # whose words may hold the password
         raise CameraError(f"{shown!r} is no address: expected one like rtsp://camera/stream.") from None
     return shown
+
+
+def _with_password(settings: CameraSettings) -> str:
+    """The address with the password from its file, for opening it and nothing else."""
+    path = settings.password_file or ""
+    scheme, _, rest = settings.source.partition("://")
+    user, _, place = rest.rpartition("@")
+    if not user or ":" in user or "/" in user:
+        raise CameraError(
+            f"The password in {path} is for an address with a user and no password, such as rtsp://user@camera/stream, "
+            f"and {without_passwords(settings.source)!r} is none."
+        )
+    try:
+        with local_path(path).open("rb") as file:
+            password = file.read(_LONGEST_PASSWORD_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise CameraError(f"Cannot read the password for {settings.source} from {path!r}: {why}.") from None
+    password = password[:-1] if password.endswith(b"\n") else password
+    if not 0 < len(password) <= _LONGEST_PASSWORD_BYTES:
+        raise CameraError(
+            f"{path} holds no password: expected 1 to {_LONGEST_PASSWORD_BYTES} bytes and a line's end at most."
+        )
+    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"
 
 
 def _mode(mode: tuple[str, int, int, float]) -> str:
