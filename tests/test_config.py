@@ -1,11 +1,25 @@
+"""What a file, the environment and the command line say, and all that can be wrong with it."""
+
 from __future__ import annotations
 
+import json
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from edge import config
+from edge.config.document import KEYS, Given, found_in
+from edge.config.settings import value_of
+from edge.config.sources import LARGEST_BYTES, OPTIONS, VARIABLES
 from edge.errors import ConfigError
+from edge.resources import shipped
 
 
 def read(tmp_path: Path, text: str) -> config.Config:
@@ -68,10 +82,279 @@ def test_mistakes_name_the_path_and_what_was_expected(tmp_path: Path, text: str,
         read(tmp_path, text)
 
 
-def test_a_cameras_number_may_be_a_number(tmp_path: Path) -> None:
-    assert read(tmp_path, "camera: {source: 0}").camera.source == "0"
+def problems(tmp_path: Path, content: bytes) -> tuple[str, ...]:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        config.read(path)
+    return tuple(sentence.removeprefix(str(path)) for sentence in caught.value.problems)
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"absent\.yaml: No such file"):
-        config.read(tmp_path / "absent.yaml")
+def test_all_mistakes_are_told_at_once_each_with_its_line(tmp_path: Path) -> None:
+    text = b"""\
+camera:
+  fps: fast
+  isp_resize: true
+  source: scene
+  zoom: 2
+review: {keep_pictures: true, quality: 0}
+schedule: [x, 06:00-20:00, y]
+gate: maybe
+"""
+    assert [
+        (sentence.split(":")[1], sentence.split(": ")[1].split(" is ")[0]) for sentence in problems(tmp_path, text)
+    ] == [
+        ("2", "camera.fps"),
+        ("5", "unknown key camera.zoom"),
+        ("6", "review.quality"),
+        ("7", "The schedule has 'x', which"),
+        ("7", "The schedule has 'y', which"),
+        ("8", "gate"),
+        ("6", "review.keep_pictures"),
+        ("3", "camera.isp_resize"),
+    ]
+
+
+def test_what_depends_on_a_mistake_is_not_judged(tmp_path: Path) -> None:
+    (only,) = problems(tmp_path, b"review: {keep_pictures: true}\njournal: {path: [a]}\n")
+    assert only == ":2: journal.path is [a]: expected text, or null."
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"camera: {", ":1:10: this is no valid YAML: expected the node content, but found '<stream end>'."),
+        (b"fps: 1\n\tgate: motion\n", r":2:1: .*cannot start any token; indent with spaces, not with tabs\."),
+        (b"fps: 1\n---\nfps: 2\n", ":2:1: .* but found another document"),
+        (b"fps: 1\ngate: null\nfps: 2\n", ":3: fps stands here and in line 1: leave one of them out."),
+        (b"camera: {fps: 1, fps: 1}", ":1: camera.fps stands here and in line 1"),
+        (b"camera: &c {fps: 1}\nmodel: *c\n", ":1:9: .*anchors, aliases and tags .* are not understood here"),
+        (b"fps: !!python/object/apply:os.system [ls]", ":1:6: .*anchors, aliases and tags"),
+        (b"fps: 1\ngate: \xff\n", ":2: .*the byte 0xff is no UTF-8"),
+        (b"fps: 1\ngate: \x00\n", r":2: .*the character U\+0000 may not stand in it\."),
+        ("gate: x".encode("utf-16"), "the byte 0xff is no UTF-8"),
+        (b"[" * 300, ":1:21: this is no valid YAML: this stands within too many brackets"),
+        (b"# \n" * 4_000_000, f"is no configuration: it holds more than {LARGEST_BYTES} bytes."),
+        (b"just words", ":1: the file holds just words: expected keys with values"),
+        (b"? [a, b]\n: 1", r":1: unknown key \[a, b\]: expected one of"),
+        (b'"a\\eb": 1', ":1: unknown key a\N{REPLACEMENT CHARACTER}b: "),
+        (b"<<: {fps: 1}", ":1: unknown key <<: "),
+        (b"seed: 1", r"unknown key seed: did you mean camera\.seed\?"),
+        (
+            b"camera: {seed: 0x" + b"f" * 20_000 + b"}",
+            r"camera\.seed is 0xf+…: expected a whole number from 0 to 4294967295",
+        ),
+        (b"model: {bare: {mean: [0x" + b"f" * 20_000 + b"]}}", r"model\.bare\.mean\[0\] is .*: expected a number from"),
+        (b"camera: {source: [rtsp://ann:secret@camera]}", r"source is \[rtsp://ann:\*\*\*@camera\]: expected text"),
+    ],
+    ids=lambda value: repr(value[:20]),
+)
+def test_text_that_is_no_configuration(tmp_path: Path, content: bytes, sentence: str) -> None:
+    (only,) = problems(tmp_path, content)
+    assert msgspec.json.encode(only)
+    with pytest.raises(ConfigError, match=sentence):
+        config.read(tmp_path / "config.yaml")
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "---\n", "\ufeff", "camera:\n  # source: scene\nmodel:\n"])
+def test_nothing_is_all_defaults(tmp_path: Path, text: str) -> None:
+    assert read(tmp_path, text) == config.Config()
+
+
+def test_where_text_is_expected_it_is_taken_as_it_stands(tmp_path: Path) -> None:
+    found = read(tmp_path, "camera: {source: 0, password_file: 007}\njournal: {path: 2026-11-22}\nmodel: {path: on}")
+    assert (found.camera.source, found.camera.password_file) == ("0", "007")
+    assert (found.journal.path, found.model.path) == ("2026-11-22", "on")
+    assert read(tmp_path, "journal: {path: null}").journal.path is None
+    assert read(tmp_path, "journal: {path: 'null'}").journal.path == "null"
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for path, why in (
+        (tmp_path / "absent.yaml", "No such file"),
+        (tmp_path, "Is a directory"),
+        (Path("a\0"), "null byte"),
+    ):
+        with pytest.raises(ConfigError, match=f"^Cannot read the configuration .*: .*{why}"):
+            config.read(path)
+
+
+def test_the_command_line_comes_before_the_environment_before_the_file_before_the_default(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("camera: {width_px: 1, height_px: 1, fps: 1, source: '1'}\nruntime: {threads: 1}\n")
+    environment = {"EDGE_CAMERA_HEIGHT_PX": "2", "EDGE_CAMERA_FPS": "2", "EDGE_CAMERA_SOURCE": "2", "HOME": "/"}
+    options = {"camera": "3", "loop": None, "journal": None, "set_": ("camera.fps=3", "model.top=3")}
+    found, origins = config.effective(path, environment, options)
+    camera = found.camera
+    assert (camera.fourcc, camera.width_px, camera.height_px, camera.fps, camera.source) == ("MJPG", 1, 2, 3.0, "3")
+    assert origins == {
+        "camera.width_px": f"{path}:1",
+        "camera.height_px": "EDGE_CAMERA_HEIGHT_PX",
+        "camera.fps": "--set",
+        "camera.source": "--camera",
+        "runtime.threads": f"{path}:2",
+        "model.top": "--set",
+    }
+    assert config.effective(path, {}, {"camera": "3", "set_": ("camera.source=4",)}).config.camera.source == "4"
+
+
+def test_a_mistake_is_told_also_where_it_is_overridden(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("fps: x\n")
+    with pytest.raises(ConfigError) as caught:
+        config.effective(
+            path, {"EDGE_FPS": "[1"}, {"fps": 1e9, "set_": ("fps=y", "camra.fps=1", "fps", "camera={fbs: 1, loop: 2}")}
+        )
+    begins = [" ".join(sentence.split()[:3]) for sentence in caught.value.problems]
+    assert begins == [
+        *(f"{path}:1: fps is", "EDGE_FPS: fps is", "--fps: fps is", "--set: fps is"),
+        *("--set: unknown key", "--set fps: expected", "--set: unknown key", "--set: camera.loop is"),
+    ]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_can_be_set_by_its_variable(key: str) -> None:
+    variable = "EDGE_" + key.upper().replace(".", "_")
+    value = value_of(config.Config(), key)
+    found = config.effective(None, {variable: value if isinstance(value, str) else json.dumps(value)}, {})
+    assert found == (config.Config(), {key: variable})
+
+
+def test_variables_and_options_mean_keys_that_exist() -> None:
+    assert set(VARIABLES.values()) == set(KEYS)
+    assert set(OPTIONS.values()) <= set(KEYS)
+
+
+def test_text_from_the_environment_needs_no_quotes() -> None:
+    def source(text: str) -> str:
+        return config.effective(None, {"EDGE_CAMERA_SOURCE": text}, {}).config.camera.source
+
+    for text in ("rtsp://a:#b@c/?x={y}", "@home: x", "0", "on", "[a.png", " a b"):
+        assert source(text) == text
+    assert source("'0'") == "0"
+    assert source("") == "auto"
+
+
+def test_the_journal_has_a_short_variable_which_click_passes_on(tmp_path: Path) -> None:
+    environment = {"EDGE_JOURNAL": f"{tmp_path}/./a.db"}
+    for options in ({}, {"journal": Path(environment["EDGE_JOURNAL"])}):
+        found = config.effective(None, environment, options)
+        assert found.origins == {"journal.path": "EDGE_JOURNAL"}
+    found = config.effective(None, environment, {"journal": tmp_path / "b.db"})
+    assert (found.config.journal.path, found.origins["journal.path"]) == (str(tmp_path / "b.db"), "--journal")
+
+
+def test_lists_and_sections_by_set() -> None:
+    texts = ("privacy.mask=[[0, 0, 1, 0.5]]", "camera={fps: 5, loop: true}", "fps=null", "camera.source=a=b")
+    found = config.effective(None, {}, {"set_": texts}).config
+    assert found.privacy.mask == ((0.0, 0.0, 1.0, 0.5),)
+    assert (found.camera.fps, found.camera.loop, found.camera.source, found.fps) == (5.0, True, "a=b", None)
+
+
+def test_variables_that_are_nearly_ours() -> None:
+    environment = {"EDGE_CAMERA_SORCE": "x", "EDGE_CONFG": "x", "EDGE_TEST_DATA": "x", "EDGE_MODELS": "x", "PATH": "x"}
+    assert [sentence.partition("did you mean ")[2] for sentence in config.misspelt(environment)] == [
+        "EDGE_CAMERA_SOURCE?",
+        "EDGE_CONFIG?",
+    ]
+
+
+def test_the_journal_that_a_file_names_whatever_else_is_wrong_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    assert config.journal_in(path) is None
+    for text, expected in (
+        ("journal: {path: /a.db}\nfps: x\ncamra: 1", Path("/a.db")),
+        ("journal: {path: null}", None),
+        ("journal: {path: [x]}", None),
+        ("journal: {", None),
+    ):
+        path.write_text(text)
+        assert config.journal_in(path) == expected
+
+
+def test_the_example_has_every_key_with_its_default_and_says_what_it_does() -> None:
+    path = shipped("systemd") / "config.example.yaml"
+    text = path.read_text("utf-8")
+    found = [each for each in found_in(text, "example") if isinstance(each, Given)]
+    assert [each.key for each in found] == list(KEYS)
+    assert config.read(path) == config.Config()
+    lines = text.splitlines()
+    for each in found:
+        line = int(each.where.split(":")[1]) - 1
+        assert each.key.endswith(lines[line].split(":")[0].strip())
+        above = lines[line - 1].lstrip()
+        assert above.startswith(("#", "width_px:")), f"{each.key} is not explained"
+
+
+scalars = st.one_of(
+    *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.dates(), st.binary(max_size=4)),
+    st.sampled_from(["auto", "motion", "06:00-20:00", "litert", "MJPG", 1, 0.5, 640]),
+)
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Like a configuration: keys that exist and some that do not, with any values."""
+    document: dict[str, Any] = {}
+    for key in draw(st.lists(st.sampled_from(sorted(KEYS)) | st.text(max_size=6), max_size=6)):
+        *sections, name = key.split(".")
+        inner = document
+        for section in sections:
+            inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                break
+        else:
+            inner[name] = draw(values)
+    return document
+
+
+def told(call: Callable[[], config.Config]) -> tuple[str, ...]:
+    """The sentences of a call's error; without one, what it gives is a right configuration."""
+    try:
+        found = call()
+    except ConfigError as error:
+        return error.problems
+    assert msgspec.convert(msgspec.to_builtins(found), config.Config) == found
+    return ()
+
+
+def assert_a_config_or_sentences(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "c.yaml")
+        path.write_bytes(content)
+        for sentence in told(lambda: config.read(path)):
+            assert "\n" not in sentence
+            assert len(sentence) < 1000
+            assert sentence[-1] in ".?"
+
+
+@given(documents() | values)
+def test_any_document_is_a_configuration_or_told_to_be_none(document: Any) -> None:
+    assert_a_config_or_sentences(yaml.safe_dump(document, allow_unicode=True).encode("utf-8", "surrogatepass"))
+
+
+@given(
+    st.binary(max_size=60)
+    | st.text(st.sampled_from("camerfps:{}[]&*!?-|>'\"#%@`,. \n\t0189"), max_size=60).map(str.encode)
+)
+@example(b"=")
+@example(b"fps: =")
+@example(b"fps: 0x_")
+@example(b"fps: 2001-12-14t21:59:43.10-99:99")
+@example(b"fps: 190:20:30\n...\n%YAML 9.9\n---\n")
+def test_any_bytes_are_a_configuration_or_told_to_be_none(content: bytes) -> None:
+    assert_a_config_or_sentences(content)
+
+
+@given(st.sampled_from(sorted(KEYS)), st.text(max_size=20))
+def test_any_text_in_the_environment_is_a_value_or_told_to_be_none(key: str, text: str) -> None:
+    variable = "EDGE_" + key.upper().replace(".", "_")
+    for sentence in told(lambda: config.effective(None, {variable: text}, {}).config):
+        assert sentence.startswith(f"{variable}: ")
+    for sentence in told(lambda: config.effective(None, {}, {"set_": (f"{key}={text}",)}).config):
+        assert sentence.startswith("--set: ")

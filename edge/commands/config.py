@@ -30,7 +30,7 @@ def check(file: Optional[Path], set_: tuple[str, ...]) -> None:
     found = effective(path, os.environ, {"set_": set_})
     count = 0
     for sentence in (*misspelt(os.environ), *warnings(found.config, found.origins)):
-        warn(printable(sentence))
+        warn(visible(printable(sentence)))
         count += 1
     told = f"can be used; see the {count} warnings" if count > 1 else "can be used; see the warning"
     click.echo(printable(f"{path}: {told if count else 'all is well'}."))

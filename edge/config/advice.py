@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import re
 import stat
 from collections.abc import Collection, Iterator
 
 from edge import bundle
-from edge.cameras import CameraSettings, can_be_lost
-from edge.config.document import shown
+from edge.cameras import CameraSettings, can_be_lost, local_path
 from edge.config.settings import Config, value_of
 from edge.errors import CameraError, ModelError
 from edge.privacy import without_passwords
 
+_USER = re.compile(r"^(\w+://)[^\s:/?#@]+@")
+"""Of an address, which is no password."""
 _WITHOUT_EFFECT = {
     "motion.": ("gate", "gate: motion"),
     "review.": ("review.keep_pictures", "review.keep_pictures: true"),
@@ -53,24 +54,28 @@ def _of_camera(camera: CameraSettings) -> Iterator[str]:
             f"camera.give_up_s ({camera.give_up_s:g}) is shorter than camera.stall_s ({camera.stall_s:g}): a camera "
             "that is opened again is given up before it has had its time to give a picture."
         )
-    if without_passwords(camera.source) != camera.source:
+    rest = _USER.sub(r"\1", camera.source)
+    if without_passwords(rest) != rest:
         yield (
             "camera.source holds a password: write it alone into a file that only the service may read, and name that "
             "file in camera.password_file."
         )
     if camera.password_file is not None:
-        yield from _of_password_file(camera.password_file, "://" in camera.source)
+        if rest == camera.source:
+            yield (
+                "camera.password_file is for an address with a user and no password, such as "
+                "rtsp://user@camera/stream, and camera.source is none."
+            )
+        yield from _of_password_file(camera.password_file)
 
 
-def _of_password_file(path: str, is_address: bool) -> Iterator[str]:
-    if not is_address:
-        yield "camera.password_file has no effect: camera.source is no address such as rtsp://user@camera/stream."
+def _of_password_file(path: str) -> Iterator[str]:
     try:
-        mode = os.stat(path).st_mode
+        mode = local_path(path).stat().st_mode
     except (OSError, ValueError) as error:
-        yield f"camera.password_file {shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}."
+        yield f"camera.password_file {path} cannot be read: {getattr(error, 'strerror', None) or error}."
     else:
         if not stat.S_ISREG(mode):
-            yield f"camera.password_file {shown(path)} is no file."
+            yield f"camera.password_file {path} is no file."
         elif mode & stat.S_IROTH:
-            yield f"camera.password_file {shown(path)} can be read by everybody: chmod o-r it."
+            yield f"camera.password_file {path} can be read by everybody: chmod o-r it."

@@ -15,6 +15,7 @@ KEYS = keys()
 """The type of each key, by its path."""
 SECTIONS = {key[:end] for key in KEYS for end, letter in enumerate(key) if letter == "."}
 _TEXTS = (str, Optional[str])
+_DEEPEST = 20
 _LONGEST_SHOWN = 60
 _LONGEST_LOOKED_AT = 1000  # looking for passwords takes time that grows with the square of the length
 
@@ -42,15 +43,24 @@ Found = Union[Given, Problem]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without what unfolds without end (aliases) and what makes other types (tags)."""
+    """YAML without what unfolds without end (aliases), makes other types (tags) or nests without end."""
+
+    _depth = 0
 
     def compose_node(self, parent: Optional[yaml.Node], index: Any) -> Optional[yaml.Node]:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "anchor", None) or getattr(event, "tag", None):
-            raise yaml.composer.ComposerError(
-                None, None, "anchors, aliases and tags (&name, *name, !name) are not understood here", event.start_mark
-            )
-        return super().compose_node(parent, index)
+            raise _refused("anchors, aliases and tags (&name, *name, !name) are not understood here", event)
+        if self._depth == _DEEPEST:
+            raise _refused("this stands within too many brackets or indents", event)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+def _refused(why: str, event: Any) -> yaml.YAMLError:
+    return yaml.composer.ComposerError(None, None, why, event.start_mark)
 
 
 def found_in(text: str, where: str) -> Iterator[Found]:
@@ -68,10 +78,8 @@ def found_in(text: str, where: str) -> Iterator[Found]:
         hint = "; indent with spaces, not with tabs" if "'\\t'" in str(error.problem) else ""
         yield Problem(f"{at}: this is no valid YAML: {error.problem}{hint}.")
     except yaml.reader.ReaderError as error:
-        at, letter = f"{where}:{text.count(chr(10), 0, error.position) + 1}", f"U+{ord(error.character):04X}"
+        at, letter = f"{where}:{text.count(chr(10), 0, error.position) + 1}", f"U+{error.character:04X}"
         yield Problem(f"{at}: this is no valid YAML: the character {letter} may not stand in it.")
-    except RecursionError:
-        yield Problem(f"{where}: this is no configuration: brackets stand within brackets too deeply.")
     else:
         if node is not None:
             yield from _walk(node, "", text, lambda inner: f"{where}:{inner.start_mark.line + 1}")
@@ -84,7 +92,7 @@ def found_for(key: str, text: str, where: str) -> Iterator[Found]:
     """
     try:
         node = _Loader(text).get_single_node()
-    except (yaml.YAMLError, RecursionError):
+    except yaml.YAMLError:
         node = None
     if key in SECTIONS and node is not None:
         yield from _walk(node, key, text, lambda _: where)
@@ -160,11 +168,14 @@ def nearest(name: str, names: dict[str, str]) -> Optional[str]:
 
 
 def _unknown(key: str) -> str:
-    """What to say of a key that does not exist: siblings come first, then the same name elsewhere."""
+    """What to say of a key that does not exist: its siblings come first, then the same names elsewhere."""
     within, _, name = key.rpartition(".")
     every = sorted((SECTIONS | set(KEYS)) - {within})
     siblings = {each.rpartition(".")[2]: each for each in every if each.rpartition(".")[0] == within}
-    elsewhere = {each.rpartition(".")[2]: each for each in every if each.rpartition(".")[2] == name}
-    near = nearest(name, siblings) or elsewhere.get(name) or nearest(key, {each: each for each in every})
-    advice = f"did you mean {near}?" if near else f"expected one of {', '.join(siblings or sorted(KEYS))}."
+    if siblings:
+        elsewhere = {each.rpartition(".")[2]: each for each in every}
+        near = nearest(name, siblings) or nearest(name, elsewhere)
+    else:
+        near = nearest(key, {each: each for each in every})
+    advice = f"did you mean {near}?" if near else f"expected one of {', '.join(siblings or every)}."
     return f"unknown key {shown(key)}: {advice}"

@@ -1,0 +1,157 @@
+"""`edge config`, and how commands find the installed service's configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edge import config
+from edge.cli import cli
+from edge.commands import complain, configured, require_journal
+from edge.config.document import KEYS
+from edge.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("EDGE_JOURNAL", "EDGE_JOURNAL_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("EDGE_CONFIG", str(tmp_path / "service.yaml"))
+
+
+def edge(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+
+def written(tmp_path: Path, text: str, name: str = "config.yaml") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_check_says_that_all_is_well(tmp_path: Path) -> None:
+    result = edge("config", "check", written(tmp_path, "camera: {source: scene}"))
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{tmp_path}/config.yaml: all is well.\n"
+
+
+def test_check_raises_all_problems_and_each_gets_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGE_FPS", "off")
+    path = written(tmp_path, "gate: off\n")
+    result = edge("config", "check", path, "--set", "camera.zoom=2")
+    assert isinstance(result.exception, ConfigError)
+    complain(result.exception)
+    assert capsys.readouterr().err.splitlines() == [
+        f"Error: {path}:1: gate is off: expected motion, or null.",
+        "Error: EDGE_FPS: fps is off: expected a number from 0.0001 to 1000000, or null.",
+        "Error: --set: unknown key camera.zoom: expected one of fourcc, fps, frozen_s, give_up_s, height_px, "
+        "isp_resize, loop, password_file, realtime, seed, source, stall_s, width_px.",
+    ]
+    assert str(result.exception).count("\n") == 0
+
+
+def test_check_warns_of_what_is_seldom_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_CMERA_FPS", "3")
+    open_file = written(tmp_path, "secret", "password")
+    open_file.chmod(0o644)
+    settings = [
+        *("camera.give_up_s=1", "motion.threshold=0.5", "motion.at_least_every_s=10", "review.quality=50"),
+        *("camera.source=Picamera", f"camera.password_file={open_file}", "model.path=nope"),
+    ]
+    path = written(tmp_path, "")
+    result = edge("config", "check", path, *(part for text in settings for part in ("--set", text)))
+    assert result.exit_code == 0
+    assert result.stdout == f"{path}: can be used; see the 8 warnings.\n"
+    begins = [
+        "The environment's EDGE_CMERA_FPS means nothing here: did you mean EDGE_CAMERA_FPS?",
+        "camera.source: No camera 'Picamera'",
+        "camera.give_up_s (1) is shorter than camera.stall_s (5)",
+        "camera.password_file is for an address with a user and no password",
+        f"camera.password_file {open_file} can be read by everybody",
+        "model.path: No model 'nope'",
+        "motion.threshold has no effect without gate: motion.",
+        "review.quality has no effect without review.keep_pictures: true.",
+    ]
+    lines = result.stderr.splitlines()
+    assert len(lines) == len(begins)
+    for line, begin in zip(lines, begins):
+        assert line.startswith(f"Warning: {begin}")
+
+
+def test_check_warns_of_passwords(tmp_path: Path) -> None:
+    path = written(tmp_path, f"camera: {{source: 'rtsp://ann:secret@c/1', password_file: {tmp_path}/absent}}")
+    result = edge("config", "check", path)
+    assert "secret" not in result.output
+    assert [line.partition(": ")[2].split(":")[0] for line in result.stderr.splitlines()] == [
+        "camera.source holds a password",
+        "camera.password_file is for an address with a user and no password, such as rtsp",
+        f"camera.password_file {tmp_path}/absent cannot be read",
+    ]
+    kept = written(tmp_path, "secret", "kept")
+    kept.chmod(0o600)
+    path.write_text(f"camera: {{source: 'rtsp://ann@c/1', password_file: {kept}}}")
+    assert edge("config", "check", path).stderr == ""
+
+
+def test_show_tells_values_and_where_they_come_from_and_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_CAMERA_SOURCE", "rtsp://ann:secret@c/1")
+    path = written(tmp_path, "fps: 2\nschedule: ['06:00-20:00']\n")
+    table = edge("config", "show", path, "--set", "model.top=3")
+    found = json.loads(edge("config", "show", path, "--set", "model.top=3", "--json").stdout)
+    assert list(found) == list(KEYS)
+    assert found["camera.source"] == {"value": "rtsp://ann:***@c/1", "from": "EDGE_CAMERA_SOURCE"}
+    assert found["schedule"] == {"value": ["06:00-20:00"], "from": f"{path}:2"}
+    assert found["camera.loop"] == {"value": False, "from": "default"}
+    rows = {line.split()[0]: line.split()[1:] for line in table.stdout.splitlines()}
+    assert (rows["fps"], rows["model.top"]) == (["2.0", f"{path}:1"], ["3", "--set"])
+    assert rows["privacy.mask"] == ["[]", "default"]
+    columns = {line.index(row[1]) for line, row in zip(table.stdout.splitlines(), rows.values())}
+    assert len(columns) == 1
+    assert "secret" not in table.output
+
+
+def test_without_a_file_it_is_the_services(tmp_path: Path) -> None:
+    result = edge("config", "show")
+    assert isinstance(result.exception, ConfigError)
+    written(tmp_path, "fps: 3", "service.yaml")
+    assert json.loads(edge("config", "show", "--json").stdout)["fps"]["value"] == 3
+    assert edge("config", "check").stdout == f"{tmp_path}/service.yaml: all is well.\n"
+
+
+def test_where_nothing_is_installed_the_defaults_are_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGE_CONFIG")
+    monkeypatch.setattr(config, "SYSTEM_FILE", tmp_path / "absent.yaml")
+    assert "default" in edge("config", "show").stdout
+
+
+def test_the_journal_of_the_service_is_found(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"No journal is named: give --journal FILE.* \(.*service\.yaml names none"):
+        require_journal(None)
+    written(tmp_path, "journal: {path: /var/lib/x.db}\nwrong: 1", "service.yaml")
+    assert require_journal(None) == Path("/var/lib/x.db")
+    assert require_journal(Path("mine.db")) == Path("mine.db")
+
+
+def test_the_configuration_can_be_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGE_MODEL_TOPS", "2")
+    monkeypatch.setenv("EDGE_MODEL_TOP", "2")
+    path = written(tmp_path, "fps: 1\ngate: motion")
+    options = {"camera": "scene", "threads": None, "set_": ("gate=null",)}
+    first = configured(path, options)
+    path.write_text("fps: 2\n")
+    second = configured(path, options)
+    path.write_text("fps: x\ncamra: 1\n")
+    with pytest.raises(ConfigError) as caught:
+        configured(path, options)
+    assert len(caught.value.problems) == 2
+    assert (first.fps, second.fps, second.gate, second.camera.source, second.model.top) == (1.0, 2.0, None, "scene", 2)
+    assert "did you mean EDGE_MODEL_TOP?" in capsys.readouterr().err
