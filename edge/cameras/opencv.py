@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 from typing import Callable, Optional
@@ -162,26 +163,25 @@ def without_password(address: str) -> str:
 
 def _with_password(settings: CameraSettings) -> str:
     """The address with the password from its file, for opening it and nothing else."""
-    path = settings.password_file or ""
+    path, shown = settings.password_file or "", without_passwords(settings.source)
     scheme, _, rest = settings.source.partition("://")
-    user, _, place = rest.rpartition("@")
-    if not user or ":" in user or "/" in user:
+    user, _, _ = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")
+    if not user or ":" in user:
         raise CameraError(
             f"The password in {path} is for an address with a user and no password, such as rtsp://user@camera/stream, "
-            f"and {without_passwords(settings.source)!r} is none."
+            f"and {shown!r} is none."
         )
     try:
         with local_path(path).open("rb") as file:
-            password = file.read(_LONGEST_PASSWORD_BYTES + 1)
+            password = file.read(_LONGEST_PASSWORD_BYTES + 1).removesuffix(b"\n").removesuffix(b"\r")
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
-        raise CameraError(f"Cannot read the password for {settings.source} from {path!r}: {why}.") from None
-    password = password[:-1] if password.endswith(b"\n") else password
+        raise CameraError(f"Cannot read the password for {shown} from {path!r}: {why}.") from None
     if not 0 < len(password) <= _LONGEST_PASSWORD_BYTES:
         raise CameraError(
             f"{path} holds no password: expected 1 to {_LONGEST_PASSWORD_BYTES} bytes and a line's end at most."
         )
-    return f"{scheme}://{user}:{quote(password, safe='')}@{place}"
+    return f"{scheme}://{user}:{quote(password, safe='')}{rest[len(user) :]}"
 
 
 def _mode(mode: tuple[str, int, int, float]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import socketserver
 import struct
 import threading
@@ -23,9 +24,11 @@ class RtspServer(socketserver.ThreadingTCPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self) -> None:
+    def __init__(self, credentials: str | None = None) -> None:
+        """`credentials`, as user:password, are asked of each request; a wrong one gets 401."""
         super().__init__(("127.0.0.1", 0), _Session)
         self.silent, self.over = threading.Event(), threading.Event()
+        self.expected = f"Basic {base64.b64encode(credentials.encode()).decode()}" if credentials else None
         self.address = f"rtsp://user:secret@127.0.0.1:{self.server_address[1]}/live"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -44,7 +47,13 @@ class _Session(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             while (request := self._request()) is not None:
-                method, number = request
+                method, number, authorization = request
+                if self.server.expected not in (None, authorization):
+                    refusal = (
+                        f'RTSP/1.0 401 Unauthorized\r\nCSeq: {number}\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n'
+                    )
+                    self.wfile.write(refusal.encode())
+                    continue
                 headers, body = {
                     "DESCRIBE": ("Content-Type: application/sdp\r\n", _SDP),
                     "SETUP": ("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n", ""),
@@ -57,15 +66,15 @@ class _Session(socketserver.StreamRequestHandler):
         except OSError:
             return  # the camera was closed
 
-    def _request(self) -> tuple[str, str] | None:
-        """Method and CSeq of the next request."""
+    def _request(self) -> tuple[str, str, str] | None:
+        """Method, CSeq and Authorization of the next request."""
         lines = []
         while line := self.rfile.readline().decode("latin-1").strip():
             lines.append(line)
         if not lines:
             return None
-        numbers = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("cseq:")]
-        return lines[0].split()[0], numbers[0]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+        return lines[0].split()[0], headers["cseq"], headers.get("authorization", "")
 
     def _play(self) -> None:
         payload = rtp_payload(np.full((64, 96, 3), (0, 0, 255), np.uint8))
