@@ -25,7 +25,7 @@ def unmet(value: object, kind: Any) -> Optional[str]:
     """
     try:
         msgspec.convert(value, kind)
-    except (msgspec.ValidationError, OverflowError):
+    except (msgspec.ValidationError, SystemError):  # the latter is how older ones refuse an immense integer
         return in_words(kind)
     return None
 

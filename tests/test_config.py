@@ -45,6 +45,7 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("camera: {widht_px: 640}", r":1: unknown key camera\.widht_px: did you mean camera\.width_px\?"),
+        ("model: {tip: 1}", r"unknown key model\.tip: did you mean model\.top\?"),
         ("camra: {}", r":1: unknown key camra: did you mean camera\?"),
         ("\nwidth_px: 640", r":2: unknown key width_px: did you mean camera\.width_px\?"),
         ("model: {mean: [1]}", r":1: unknown key model\.mean: did you mean model\.bare\.mean\?"),

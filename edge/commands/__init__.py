@@ -144,7 +144,7 @@ def require_journal(path: Optional[Path]) -> Path:
     named = journal_in(file)
     if named is None:
         raise ConfigError(
-            f"No journal is named: give --journal FILE, or set EDGE_JOURNAL to it ({file} names none, or is closed)."
+            f"No journal is named: give --journal FILE, or set EDGE_JOURNAL to it; {file} names none that can be read."
         )
     return named
 

@@ -161,9 +161,9 @@ def shown(text: str) -> str:
     return line if len(line) <= _LONGEST_SHOWN and cut == text else f"{line[:_LONGEST_SHOWN]}…"
 
 
-def nearest(name: str, names: dict[str, str]) -> Optional[str]:
+def nearest(name: str, names: dict[str, str], likeness: float = 0.75) -> Optional[str]:
     """The one of `names` (what is told, by what is compared) that a person most likely meant."""
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=likeness)
     return names[near[0]] if near else None
 
 
@@ -174,7 +174,7 @@ def _unknown(key: str) -> str:
     siblings = {each.rpartition(".")[2]: each for each in every if each.rpartition(".")[0] == within}
     if siblings:
         elsewhere = {each.rpartition(".")[2]: each for each in every}
-        near = nearest(name, siblings) or nearest(name, elsewhere)
+        near = nearest(name, siblings, 0.6) or nearest(name, elsewhere)
     else:
         near = nearest(key, {each: each for each in every})
     advice = f"did you mean {near}?" if near else f"expected one of {', '.join(siblings or every)}."
