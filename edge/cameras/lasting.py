@@ -203,11 +203,6 @@ class Lasting:
         lost_s = self._clock() - self._lost_s
         if not self._lasts or lost_s >= self._settings.give_up_s:
             raise CameraError(f"{self.name} has been lost for {lost_s:.0f} s, last because: {self.lost}")
-        stuck = self.stuck
-        if stuck >= MOST_STUCK:
-            raise CameraError(
-                f"{self.name} is lost, and {stuck} times a lost camera could not be closed: restart the program."
-            )
 
     def _find(self, deadline_s: float) -> Optional[Camera]:
         """The camera, opened again; None when that takes longer."""
@@ -219,6 +214,7 @@ class Lasting:
                 if self._closings.busy(now_s):
                     rest_s = max(_POLL_S, rest_s)
                 if rest_s <= 0:
+                    self._refuse_when_stuck()
                     self._begin()
                 elif now_s < deadline_s:
                     self._pause(min(rest_s, deadline_s - now_s))
@@ -233,6 +229,13 @@ class Lasting:
             else:
                 self._abandon()
         return None
+
+    def _refuse_when_stuck(self) -> None:
+        stuck = self.stuck
+        if stuck >= MOST_STUCK:
+            raise CameraError(
+                f"{self.name} is lost, and {stuck} times a lost camera could not be closed: restart the program."
+            )
 
     def _begin(self) -> None:
         again, settings, open_one = self._again, self._settings, self._open

@@ -47,15 +47,18 @@ class Freeze:
     def see(self, points: NDArray[np.uint8], shown: Optional[Light], now_s: float) -> float:
         """How old, in seconds, the picture is that was seen now: 0.0 when it is another one than before.
 
-        In the dark and in glare even an honest camera's pictures may be all the same: those are never old.
+        In the dark and in glare even an honest camera's pictures may be all the same: those are never old, and those
+        before them are not forgotten.
 
         Args:
             points: of the picture, from `coarse`.
             shown: what `light` says of them.
             now_s: on any clock that goes forward.
         """
-        seen = points.tobytes() if shown is None else None
-        if seen is None or seen != self._points:
+        if shown is not None:
+            return 0.0
+        seen = points.tobytes()
+        if seen != self._points:
             self._points, self._since_s = seen, now_s
         return now_s - self._since_s
 
