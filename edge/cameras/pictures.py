@@ -17,7 +17,7 @@ Light = Literal["dark", "saturated"]
 
 
 def coarse(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Some points, each of one colour, of all three colours in turn: a copy of shape (rows, columns).
+    """Some points, each of one colour, of all three colours in turn, shape (rows, columns).
 
     Args:
         pixels: shape (height_px, width_px, 3).
