@@ -17,13 +17,19 @@ STATE = "/var/lib/edge-runner"
 JOURNAL = f"{STATE}/field.db"
 CONFIG = "/etc/edge-runner/config.yaml"
 FAULTS = "/run/edge-faults"
+MODELS = "/etc/edge-runner/models"
+SMALL_MODEL = (
+    f"model: {{path: {MODELS}/softmax_int8.tflite, bare: {{labels: {MODELS}/labels.txt, mean: [0], std: [255]}}}}\n"
+)
+"""As a part of a configuration: another model than the shipped one."""
+_SMALL_MODEL = ("softmax_int8.tflite", "labels.txt")
 WATCHDOG_S = 6.0
 """Shorter than the unit's own, so that the tests need not wait for long."""
 PATIENCE_S = 90.0
 """For what takes a second or two on a machine that does nothing else."""
 
 CONFIGURATION = f"""\
-camera: {{source: scene, width_px: 320, height_px: 240, fps: 15}}
+camera: {{source: scene, width_px: 320, height_px: 240, fps: 15, stall_s: 2}}
 runtime: {{threads: 1}}
 journal: {{path: {JOURNAL}, commit_s: 0.5, min_free_bytes: 100000, max_bytes_per_day: 2000000000}}
 """
@@ -59,6 +65,8 @@ class Installed:
         """Shorten the watchdog's time, and make faults possible that nothing outside can cause."""
         self.write(f"/etc/systemd/system/{UNIT}.d/99-test.conf", _DROP_IN)
         self.machine.run("mkdir", "-p", FAULTS)
+        # The delivery is this process's user's own, and the service is another one.
+        self.machine.run("install", "-D", "-m", "644", "-t", MODELS, *(f"{DELIVERY}/{name}" for name in _SMALL_MODEL))
         target = "$(echo /opt/edge-runner/current/lib/python3.*/site-packages)"
         self.machine.run("sh", "-c", f"cp {DELIVERY}/edge_faults.py {target}")
         self.machine.run("sh", "-c", f"echo import edge_faults >{target}/edge_faults.pth")
@@ -72,7 +80,12 @@ class Installed:
         path.with_name(path.name + ".new").replace(path)
 
     def systemctl(self, *words: str, check: bool = True, timeout_s: float = 120) -> str:
-        return self.machine.run("systemctl", *words, check=check, timeout_s=timeout_s)
+        try:
+            return self.machine.run("systemctl", *words, check=check, timeout_s=timeout_s)
+        except MachineError as error:
+            raise MachineError(
+                f"{error} The log: {self.machine.run('journalctl', '--lines=15', '--output=cat')}"
+            ) from None
 
     def show(self, *names: str) -> dict[str, str]:
         """Properties of the unit."""
@@ -112,12 +125,15 @@ class Installed:
         now = self.show("RestartUSec", "RestartUSecNext")
         return seconds(now.get("RestartUSecNext") or now["RestartUSec"])
 
+    def started_at_s(self) -> float:
+        """When its process was started, on the monotonic clock."""
+        return int(self.value("ExecMainStartTimestampMonotonic")) / 1e6
+
     def cold_start_s(self) -> float:
         """Stop it, start it: from the start of its process until it is READY."""
         self.systemctl("stop", UNIT)
         self.systemctl("start", UNIT)
-        ready_s = self.ready_at_s()
-        return ready_s - int(self.value("ExecMainStartTimestampMonotonic")) / 1e6
+        return self.ready_at_s() - self.started_at_s()
 
     def status(self) -> dict[str, Any]:
         """What `edge status` tells; raises as long as the daemon does not answer."""

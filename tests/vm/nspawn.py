@@ -129,8 +129,7 @@ class Machine:
         try:
             folder = self._stack.enter_context(_folder())
             self._groups = self._stack.enter_context(_control_groups(self.name))
-            console = self._stack.enter_context(Path(folder, "console").open("w+b"))
-            self._console = console
+            self._console = self._stack.enter_context(Path(folder, "console").open("w+b"))  # noqa: SIM115
             mount_point = Path(folder, "mnt")
             mount_point.mkdir()
             join = "".join(f'echo $$ >"{group}/cgroup.procs"; ' for group in self._groups)
@@ -139,7 +138,7 @@ class Machine:
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=console,
+                stdout=self._console,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # a Ctrl-C is for the tests, which then end it
             )
@@ -205,6 +204,16 @@ class Machine:
         before, _, code = said.partition("exit code ")
         number, _, after = code.partition("\n")
         return int(number), before + after
+
+    def kill(self, pid: int, number: int) -> float:
+        """Send a signal to a process that has this number inside; gives when, on the monotonic clock in s."""
+        for each in _members(self._groups):
+            with contextlib.suppress(OSError):
+                numbers = _numbers(each)
+                if len(numbers) == len(_numbers(self.leader)) and numbers[-1] == str(pid):
+                    os.kill(each, number)
+                    return time.monotonic()
+        raise MachineError(f"there is no process {pid} inside")
 
     def close(self) -> None:
         """End it, and everything of it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import statistics
 import time
 from collections.abc import Iterator
@@ -20,9 +21,9 @@ from tests.vm.delivery import later_wheel
 from tests.vm.installed import (
     CONFIG,
     CONFIGURATION,
-    DELIVERY,
     FAULTS,
     JOURNAL,
+    SMALL_MODEL,
     STATE,
     UNIT,
     WATCHDOG_S,
@@ -124,7 +125,7 @@ def service(machine: Machine, story: Story, before: dict[str, Any]) -> Installed
     code, said, took_s = service.install(wheel=wheel)
     assert code == 0, said
     ready_s = service.ready_at_s()
-    cold_s = ready_s - int(service.value("ExecMainStartTimestampMonotonic")) / 1e6
+    cold_s = ready_s - service.started_at_s()
     story.tell(
         f"install.sh without a network (Python {python}, systemd {machine.systemd()})",
         "READY, the configuration that was there untouched",
@@ -187,49 +188,51 @@ def test_unit_is_clean_and_hardened(service: Installed, story: Story):
 
 
 def test_killed(service: Installed, story: Story):
-    cold_s = statistics.median(service.cold_start_s() for _ in range(3))
-    story.say(f"a cold start takes {cold_s:.2f} s; kill -9, {KILLS} times")
+    cold_s = [service.cold_start_s() for _ in range(5)]
+    story.say(f"five cold starts: median {statistics.median(cold_s):.2f} s, worst {max(cold_s):.2f} s")
     moments = random.Random(0)
     kept: set[tuple[Any, ...]] = set()
-    over_s, lost = [], 0
+    took_s, over_s, started_s = [], [], []
     for number in range(KILLS):
-        since = service.newest_row()
-        service.records_again(since)
+        service.records_again(service.newest_row())
         time.sleep(moments.uniform(0, 1.5))
-        if number % 10 == 0:
-            service.systemctl("reset-failed", UNIT)
         committed = rows_of(service)
         pid, run, delay_s = service.pid, newest_run(service), service.restart_delay_s()
-        killed_s = time.monotonic()
-        service.systemctl("kill", "--signal=KILL", "--kill-whom=main", UNIT)
-        took_s = service.ready_at_s(not_pid=pid) - killed_s
-        over_s.append(took_s - delay_s)
+        killed_s = service.machine.kill(pid, signal.SIGKILL)
+        ready_s = service.ready_at_s(not_pid=pid)
+        took_s.append(ready_s - killed_s)
+        over_s.append(ready_s - killed_s - delay_s)
+        started_s.append(ready_s - service.started_at_s())
         service.journal_is_whole()
         kept |= committed
         lost = len(kept - rows_of(service))
         (because,) = service.query(f"SELECT ended_because FROM runs WHERE id = {run}")[0]
         if number < 3 or number % 10 == 9 or lost:
             story.say(
-                f"kill {number + 1}: READY after {took_s:.2f} s (of which {delay_s:g} s RestartSec); {len(committed)} "
-                f'committed rows, {lost} lost; the run "{because}"'
+                f"kill {number + 1}: READY after {took_s[-1]:.2f} s, of which RestartSec {delay_s:g} s and "
+                f"{started_s[-1]:.2f} s from the start of the process; {len(committed)} committed rows, {lost} lost; "
+                f'that run ended by "{because}"'
             )
         assert lost == 0
         assert because == "power or process lost"
-    ratio = statistics.median(over_s) / cold_s
+        if number % 5 == 4:
+            service.systemctl("reset-failed", UNIT)  # which makes the delay short again
+    ratio = statistics.median(started_s) / statistics.median(cold_s)
     story.tell(
         f"kill -9, {KILLS} times",
         f"integrity_check ok each time, {len(kept)} committed rows, {lost} lost",
-        f"READY after RestartSec + median {statistics.median(over_s):.2f} s, worst {max(over_s):.2f} s "
-        f"(cold start {cold_s:.2f} s: ratio {ratio:.2f})",
+        f"READY after median {statistics.median(took_s):.2f} s, worst {max(took_s):.2f} s: RestartSec + "
+        f"{statistics.median(over_s):.2f} s; start of the process to READY {ratio:.2f} x a cold start's "
+        f"{statistics.median(cold_s):.2f} s",
     )
-    # A quarter for the noise of a machine that has other things to do, and what looking and killing itself takes.
-    assert statistics.median(over_s) <= 1.25 * cold_s + 0.5
+    # Beside the noise of a machine with other things to do: systemd lets its timers be a quarter of a second late.
+    assert statistics.median(over_s) <= 1.5 * max(cold_s) + 0.25
 
 
 def test_stopped_process_is_restarted(service: Installed, story: Story):
-    pid, began_s = service.pid, time.monotonic()
+    pid = service.pid
+    began_s = service.machine.kill(pid, signal.SIGSTOP)
     story.say("SIGSTOP")
-    service.systemctl("kill", "--signal=STOP", "--kill-whom=main", UNIT)
     watched(service, story, "SIGSTOP", pid, began_s)
 
 
@@ -295,19 +298,21 @@ def test_read_only_disk(service: Installed, story: Story):
     service.records_again(0)
     service.systemctl("stop", UNIT)
     row = service.newest_row()
+    # The file system itself, and not how it is seen here, of which the service would keep a copy.
     service.machine.run("mount", "-o", "remount,ro", STATE)
+    service.machine.run("mount", "-o", "remount,bind,rw", STATE)
     story.say("the disk of the journal is read-only, and the service is started")
     service.systemctl("start", UNIT)
     service.ready_at_s()
     pid, began_s = service.pid, time.monotonic()
-    frames = int(until(lambda: service.value("StatusText"), "there is a status", 20) != "")
-    line = service.logged("read-only", began_s - 20)[1]
+    line = service.logged("cannot be written", began_s - 20)[1]
     story.say(f"READY all the same; the log: {line}")
+    words = until(lambda: _status_with(service, "p50"), "the status has a rate", 30)
+    story.say(f"it classifies: {words}")
     service.machine.run("mount", "-o", "remount,rw", STATE)
     freed_s = time.monotonic()
     again_s = service.records_again(row)
     assert service.pid == pid
-    assert frames
     service.journal_is_whole()
     story.tell(
         "read-only disk at the start, then writable",
@@ -341,8 +346,7 @@ def _failed(service: Installed) -> Optional[dict[str, str]]:
 
 def test_reload(service: Installed, story: Story):
     pid, event = service.pid, service.newest_event()
-    small = f"model: {{path: {DELIVERY}/softmax_int8.tflite, bare: {{labels: {DELIVERY}/labels.txt}}}}\nfps: 5\n"
-    service.write(CONFIG, CONFIGURATION + small)
+    service.write(CONFIG, CONFIGURATION + SMALL_MODEL + "fps: 5\n")
     row, began_s = service.newest_row(), time.monotonic()
     service.systemctl("reload", UNIT)
     took_s = time.monotonic() - began_s
@@ -392,12 +396,8 @@ def test_clock_jumps(service: Installed, story: Story, step_s: int):
     second = service.event("clock jumped", event)
     row = service.newest_row()
     service.records_again(row)
-    # Past the watchdog's time, so that it would have fired.
-    until(lambda: service.status()["newest"], "there is a newest frame", 20)
-    off_s = abs(
-        service.number("SELECT max(utc_s) FROM (SELECT strftime('%s', utc) utc_s FROM frames_utc)") - time.time()
-    )
-    assert off_s < 60
+    newest_s = service.number("SELECT max(CAST(strftime('%s', utc) AS INTEGER)) FROM frames_utc")
+    assert abs(newest_s - time.time()) < 60
     assert (service.pid, service.restarts) == (pid, restarts)
     story.tell(
         f"clock {'forward' if step_s > 0 else 'back'} by a year, and right again",
@@ -456,7 +456,7 @@ def test_no_camera(service: Installed, story: Story):
     began_s = time.monotonic()
     service.systemctl("restart", "--no-block", UNIT)
     story.say(f"there is no camera, and give_up_s is {give_up_s}")
-    words = until(lambda: "camera" in service.value("StatusText") and service.value("StatusText"), "it says so", 60)
+    words = until(lambda: _status_with(service, "no camera"), "it says so", 60)
     assert service.value("ActiveState") == "activating"
     until(lambda: service.restarts >= 1, "it gave up and is started again", 60)
     gave_up_s = time.monotonic() - began_s
@@ -519,7 +519,9 @@ def test_uninstall(service: Installed, story: Story, before: dict[str, Any]):
     code, said, took_s = service.install("--uninstall")
     assert code == 0, said
     left = sorted(files(service.machine) - before["files"])
-    told = [each for each in left if not each.startswith(STATE)]
+    told = [
+        each for each in left if not each.startswith((STATE, "/etc/udev"))
+    ]  # a root without udev has no folder for it
     story.say(f"left: {left}")
     service.journal_is_whole()
     assert service.newest_row() >= row
@@ -529,6 +531,11 @@ def test_uninstall(service: Installed, story: Story, before: dict[str, Any]):
     assert code == 0, said
     assert not service.machine.path(STATE).exists()
     story.tell("uninstall", f"only {STATE} is left, the journal whole; with --purge nothing", f"{took_s:.1f} s")
+
+
+def _status_with(service: Installed, words: str) -> Optional[str]:
+    said = service.value("StatusText")
+    return said if words in said else None
 
 
 def on_small_disk(service: Installed) -> None:
