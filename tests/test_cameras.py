@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Callable, Optional, Union
@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import Camera, CameraSettings, open_camera, picamera, v4l2
+from edge.cameras.lasting import Lasting
 from edge.errors import CameraError
 from edge.records import Frame
 from tests.conftest import ROOT
@@ -31,7 +32,7 @@ FRAMES = 12
 STALL_S = 0.5
 FAKE_DEVICE = "/dev/null"  # exists everywhere; the fakes stand in for what the kernel says of it
 FOREVER_S = 8.0  # far more than anything here takes, far less than a hang
-LIVE = ["video-realtime", "http", "rtsp", "device", "picamera", "scene"]
+LIVE = ["video-realtime", "http", "rtsp", "device", "picamera", "scene", "lasting"]
 FINITE = ["directory", "video", "video-realtime"]
 REAL = [
     pytest.param("real-device", marks=pytest.mark.hardware),
@@ -141,10 +142,11 @@ def opener(tmp_path: Path, servers: Servers, faults: Callable[..., None]) -> Ite
                     pytest.skip("no picamera2 or no CSI camera here")
                 settings |= {"source": "picamera", "width_px": 640, "height_px": 480}
             else:
-                settings["source"] = FAKE_DEVICE if kind == "device" else kind
-            if kind in ("device", "picamera") and sys.modules.get("picamera2") is not fake_picamera2:
+                settings["source"] = FAKE_DEVICE if kind in ("device", "lasting") else kind
+            if kind in ("device", "lasting", "picamera") and sys.modules.get("picamera2") is not fake_picamera2:
                 faults()
-            camera = open_camera(CameraSettings(**(settings | more)))  # type: ignore[arg-type]
+            asked = CameraSettings(give_up_s=0.0, **(settings | more))  # type: ignore[arg-type]
+            camera = Lasting(open_camera, asked, lambda *_: None) if kind == "lasting" else open_camera(asked)
             stack.callback(camera.close)
             return camera
 
@@ -263,9 +265,9 @@ def read_until_error(camera: Camera) -> str:
     raise AssertionError("no error came")
 
 
-@pytest.mark.parametrize("kind", ["device", "picamera"])
+@pytest.mark.parametrize("kind", ["device", "picamera", "lasting"])
 def test_a_camera_that_goes_silent_is_an_error(opener: Open, faults: Callable[..., None], kind: str) -> None:
-    faults("silent" if kind == "device" else "stalls")
+    faults("stalls" if kind == "picamera" else "silent")
     camera = opener(kind, stall_s=STALL_S)
     assert "stuck or lost" in read_until_error(camera)
     assert not camera.ended
@@ -279,7 +281,7 @@ def test_a_stream_that_goes_silent_is_an_error(opener: Open, servers: Servers, k
     assert "the network was lost" in message or "stuck or lost" in message
 
 
-@pytest.mark.parametrize("kind", ["device", "picamera"])
+@pytest.mark.parametrize("kind", ["device", "picamera", "lasting"])
 def test_a_stuck_driver_does_not_hold_up_close(opener: Open, faults: Callable[..., None], kind: str) -> None:
     faults("stuck")
     camera = opener(kind, stall_s=STALL_S)
@@ -289,12 +291,33 @@ def test_a_stuck_driver_does_not_hold_up_close(opener: Open, faults: Callable[..
     assert time.monotonic() - started_s < 1.9  # 0.7 s by itself
 
 
-@pytest.mark.parametrize("kind", ["device", "picamera"])
+@pytest.mark.parametrize("kind", ["device", "picamera", "lasting"])
 def test_closing_releases_the_device(opener: Open, kind: str) -> None:
     camera = opener(kind)
     camera.read(FOREVER_S)
     camera.close()
-    assert FakeCapture.opened[-1].released if kind == "device" else fake_picamera2.Picamera2.opened[-1].closed
+    assert fake_picamera2.Picamera2.opened[-1].closed if kind == "picamera" else FakeCapture.opened[-1].released
+
+
+@pytest.mark.parametrize("source", [FAKE_DEVICE, "picamera"])
+def test_a_camera_is_found_again_although_the_lost_one_is_stuck(
+    faults: Callable[..., None], monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.setattr("edge.cameras.apart.CLOSING_S", 0.1)
+    monkeypatch.setattr("edge.cameras.lasting.SHORTEST_PAUSE_S", 0.05)
+    monkeypatch.setattr("edge.cameras.v4l2.find", lambda identity: FAKE_DEVICE)
+    faults("stuck")
+    events: list[str] = []
+    settings = CameraSettings(source=source, stall_s=0.3)
+    with closing(Lasting(open_camera, settings, lambda kind, detail: events.append(kind))) as camera:
+        while not camera.lost:
+            camera.read(0.1)
+        faults()
+        frame, deadline_s = None, time.monotonic() + FOREVER_S
+        while frame is None and time.monotonic() < deadline_s:
+            frame = camera.read(0.1)
+        assert frame is not None
+        assert (events, camera.faults, camera.stuck) == (["camera lost", "camera found"], 1, 1)
 
 
 ABANDONED = """
@@ -310,7 +333,7 @@ picamera2.Picamera2.capture_request = lambda self, signal_function: asked.set()
 if source == "/dev/null":
     v4l2.require_camera = lambda path: TEST_CAM
     opencv.cv2.VideoCapture = FakeCapture
-    FakeCapture.read = lambda self: asked.set() or threading.Event().wait()
+    FakeCapture.grab = lambda self: asked.set() or threading.Event().wait()
 settings = CameraSettings(source=source, stall_s=60.0)
 
 def open_it():

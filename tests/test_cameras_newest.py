@@ -24,9 +24,19 @@ class Puppet:
         self.script: queue.Queue[Union[Shot, Exception, None]] = queue.Queue()
         self.taken = threading.Semaphore(0)
         self.released = threading.Event()
+        self.decoded = 0
 
     def put(self, step: int = 1) -> None:
         self.script.put(Shot(np.zeros((4, 4, 3), np.uint8), time.monotonic_ns(), step))
+
+    def put_coded(self, broken: bool = False) -> None:
+        """A frame that is decoded when it is wanted."""
+
+        def decode() -> Optional[np.ndarray]:
+            self.decoded += 1
+            return None if broken else np.zeros((4, 4, 3), np.uint8)
+
+        self.script.put(Shot(decode, time.monotonic_ns()))
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         self.taken.release()
@@ -112,6 +122,64 @@ def test_nothing_for_too_long_is_an_error_and_a_frame_mends_it(puppet: Puppet) -
     puppet.wait_taken(2)
     assert slot.read(0.0) is not None
     slot.close()
+
+
+def test_a_frame_that_nobody_took_in_time_is_not_given(puppet: Puppet) -> None:
+    """It tells what was: a camera that has been silent since is lost."""
+    slot = NewestFrame(puppet, "puppet", stall_s=0.1)
+    puppet.put()
+    puppet.wait_taken(2)
+    time.sleep(0.12)
+    with pytest.raises(CameraError, match="puppet gave no frame for") as caught:
+        slot.read(0.0)
+    assert caught.value.cause == "stalled"
+    slot.close()
+
+
+def test_a_frame_from_before_an_error_is_not_given(puppet: Puppet, slot: NewestFrame) -> None:
+    puppet.put()
+    puppet.script.put(CameraError("It was unplugged.", "gone"))
+    puppet.wait_taken(2)
+    assert puppet.released.wait(LONG_S)
+    with pytest.raises(CameraError, match=r"^It was unplugged\.$") as caught:
+        slot.read(LONG_S)
+    assert caught.value.cause == "gone"
+
+
+def test_what_a_quick_reader_wants_is_decoded_at_once(puppet: Puppet, slot: NewestFrame) -> None:
+    for _ in range(5):
+        puppet.put_coded()
+    puppet.wait_taken(6)
+    frame = slot.read(0.0)
+    assert frame is not None
+    assert (frame.sequence, puppet.decoded) == (4, 5)
+
+
+def test_for_a_slow_reader_only_what_it_asks_for_is_decoded(puppet: Puppet, slot: NewestFrame) -> None:
+    for _ in range(20):
+        puppet.put_coded()
+    puppet.wait_taken(21)
+    assert slot.read(0.0) is not None
+    assert puppet.decoded == 20  # it is not yet known to be slow
+    for _ in range(20):
+        puppet.put_coded()
+    puppet.wait_taken(20)
+    assert slot.read(0.0) is None  # what came while it was away is older than what comes next
+    assert puppet.decoded == 20
+    asked_ns = time.monotonic_ns()
+    threading.Timer(0.02, puppet.put_coded).start()
+    frame = slot.read(LONG_S)
+    assert frame is not None
+    assert (frame.sequence, puppet.decoded) == (40, 21)
+    assert frame.captured_ns > asked_ns
+
+
+def test_a_broken_picture_is_passed_over(puppet: Puppet, slot: NewestFrame) -> None:
+    puppet.put_coded(broken=True)
+    puppet.put_coded()
+    frame = slot.read(LONG_S)
+    assert frame is not None
+    assert frame.sequence == 1
 
 
 def test_the_first_frame_is_waited_for_and_kept(puppet: Puppet, slot: NewestFrame) -> None:

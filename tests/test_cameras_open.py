@@ -242,6 +242,15 @@ class TestAuto:
         assert self.name() == "drawn scene (no camera found), 640x480 at 30 fps"
         assert self.name(isp_resize=True) == "drawn scene (no camera found), 640x480 at 30 fps"
 
+    def test_without_the_scene_it_is_an_error(self) -> None:
+        with pytest.raises(CameraError, match="No camera was found") as caught:
+            self.name(source="camera")
+        assert caught.value.cause == "gone"
+
+    def test_without_the_scene_the_last_failure_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(v4l2, "capture_devices", lambda: ["/dev/video97"])
+        assert failure("camera").startswith("There is no camera at /dev/video97")
+
     def test_the_csi_camera_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "picamera2", fake_picamera2)
         monkeypatch.setattr(v4l2, "capture_devices", lambda: ["/dev/null"])

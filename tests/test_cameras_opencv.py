@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Callable
 
 import cv2
@@ -136,3 +137,54 @@ def test_a_device_that_is_unplugged(device: Callable[..., Camera], monkeypatch: 
     monkeypatch.setattr("edge.cameras.opencv.os.path.exists", lambda path: False)
     with pytest.raises(CameraError, match="is gone: it was unplugged"):
         list(iter(lambda: camera.read(LONG_S), None))
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [("silent", "gives nothing: 51 reads failed"), ("broken", "gives what cannot be decoded: 51 frames")],
+)
+def test_a_driver_that_fails_again_and_again(
+    device: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch, fault: str, said: str
+) -> None:
+    """It answers at once each time, so that nothing is to be waited for."""
+    monkeypatch.setattr("edge.cameras.opencv._RETRY_S", 0.001)
+    camera = device(faults=frozenset({fault}), fps=1000.0)
+    with pytest.raises(CameraError, match=said) as caught:
+        list(iter(lambda: camera.read(LONG_S), None))
+    assert caught.value.cause == "read error"
+
+
+def test_a_slow_reader_costs_no_decoding(device: Callable[..., Camera]) -> None:
+    camera = device(fps=200.0)
+    capture = FakeCapture.opened[-1]
+    while capture.grabbed < 30:
+        time.sleep(0.01)
+    assert camera.read(LONG_S) is not None
+    decoded, grabbed = capture.decoded, capture.grabbed
+    while capture.grabbed < grabbed + 30:
+        time.sleep(0.01)
+    assert capture.decoded <= decoded + 1  # one may have been under way
+    assert camera.read(LONG_S) is not None
+
+
+def test_a_device_is_opened_again_where_it_is_now(
+    device: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`isp_resize` is not asked of what `auto` chose in place of a CSI camera."""
+    camera = device()
+    monkeypatch.setattr("edge.cameras.v4l2.find", lambda identity: f"/dev/video7 of {identity.card}")
+    again = camera.again(CameraSettings(source="auto", isp_resize=True, fps=7.0))  # type: ignore[attr-defined]
+    assert again == CameraSettings(source="/dev/video7 of Test Cam", fps=7.0)
+
+
+def test_a_link_is_followed_anew(
+    device: Callable[..., Camera], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who named one, such as that of a port, said how the camera is to be found."""
+    device()  # puts the fakes in place
+    link = tmp_path / "left"
+    link.symlink_to(FAKE_DEVICE)
+    settings = CameraSettings(source=str(link))
+    camera = open_camera(settings)
+    camera.close()
+    assert camera.again(settings) == settings  # type: ignore[attr-defined]

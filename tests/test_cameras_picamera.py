@@ -138,3 +138,35 @@ def test_pixels_are_a_copy_of_their_own() -> None:
     assert frame is not None
     assert isinstance(frame.pixels, np.ndarray)
     assert frame.pixels.flags.writeable
+
+
+LEFT = {"Model": "imx708", "Id": "/base/axi/pcie@120000/rp1/i2c@80000/imx708@1a", "Num": 0}
+RIGHT = {"Model": "imx708", "Id": "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a", "Num": 1}
+OTHER = {"Model": "ov5647", "Id": "/base/axi/pcie@120000/rp1/i2c@80000/ov5647@36", "Num": 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "number"),
+    [("picamera", 0), ("picamera:imx708", 0), (f"picamera:{RIGHT['Id']}", 1), ("picamera:ov5647", 2)],
+)
+def test_which_of_several_cameras(monkeypatch: pytest.MonkeyPatch, source: str, number: int) -> None:
+    monkeypatch.setattr(fake.Picamera2, "cameras", (LEFT, RIGHT, OTHER))
+    open_camera(CameraSettings(source=source)).close()
+    assert fake.Picamera2.opened[-1].number == number
+
+
+def test_a_model_that_is_not_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CameraError, match=r"^There is no CSI camera ov5647: found imx708\.$") as caught:
+        open_camera(CameraSettings(source="picamera:ov5647"))
+    assert caught.value.cause == "gone"
+
+
+def test_the_same_camera_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake.Picamera2, "cameras", (LEFT, RIGHT))
+    settings = CameraSettings(source=f"picamera:{RIGHT['Id']}")
+    camera = open_camera(settings)
+    camera.close()
+    monkeypatch.setattr(fake.Picamera2, "cameras", (OTHER, {**RIGHT, "Num": 1}))
+    assert camera.again(settings) == settings  # type: ignore[attr-defined]
+    monkeypatch.setattr(fake.Picamera2, "cameras", (OTHER, LEFT))  # it was put into the other connector
+    assert camera.again(settings).source == "picamera:imx708"  # type: ignore[attr-defined]

@@ -6,7 +6,7 @@ import atexit
 import logging
 import threading
 import time
-from typing import Callable, NamedTuple, Optional, Protocol
+from typing import Callable, NamedTuple, Optional, Protocol, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,16 @@ from edge.records import Frame
 CLOSE_S = 0.7
 
 
+# A reader that lets so many frames pass is slow: then they are decoded only when it asks, and it gets the next one.
+_SELDOM_FRAMES = 10
+
+
 class Shot(NamedTuple):
     """What a source gives: a frame without its number."""
 
-    pixels: NDArray[np.uint8]
-    """Shape (height_px, width_px, 3), RGB; not touched again by the source."""
+    pixels: Union[NDArray[np.uint8], Callable[[], Optional[NDArray[np.uint8]]]]
+    """Shape (height_px, width_px, 3), RGB; not touched again by the source. Or what decodes them, before the next
+    `grab`: None where they are broken."""
     captured_ns: int
     """On the monotonic clock."""
     step: int = 1
@@ -63,6 +68,9 @@ class NewestFrame:
         self._frame: Optional[Frame] = None
         self._error: Optional[CameraError] = None
         self._done = False
+        self._waiting = False
+        self._passed = 0
+        self._seldom = False
         self._arrived_s = time.monotonic()
         # A daemon: a driver that never returns must not keep the process alive.
         self._thread = threading.Thread(target=self._run, name=f"camera {name}", daemon=True)
@@ -83,8 +91,11 @@ class NewestFrame:
             CameraError: the source failed, or gave nothing for `stall_s`.
         """
         with self._changed:
+            self._seldom = self._passed >= _SELDOM_FRAMES
             frame = self._wait(timeout_s)
             self._frame = None
+            if frame is not None:
+                self._passed = 0
             return frame
 
     def wait_first(self) -> None:
@@ -122,7 +133,9 @@ class NewestFrame:
                 )
             if now_s >= deadline_s:
                 return None
+            self._waiting = True
             self._changed.wait(min(deadline_s, stalled_s) - now_s)
+            self._waiting = False
 
     def close(self) -> None:
         """Stop the thread and let it release the device; waits a bounded time, once."""
@@ -169,12 +182,20 @@ class NewestFrame:
                 self._end(None)
                 return
             sequence += shot.step
-            frame = Frame(shot.pixels, sequence, shot.captured_ns)
+            with self._changed:
+                self._arrived_s = time.monotonic()
+                self._passed += 1
+                if callable(shot.pixels) and self._seldom and not self._waiting:
+                    self._frame = None  # which is the newest no more
+                    continue
+            pixels = shot.pixels() if callable(shot.pixels) else shot.pixels
+            if pixels is None:
+                continue
+            frame = Frame(pixels, sequence, shot.captured_ns)
             with self._changed:
                 if self._closing.is_set():
                     return
                 self._frame = frame
-                self._arrived_s = time.monotonic()
                 self._changed.notify_all()
 
     def _end(self, error: Optional[CameraError]) -> None:

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 
 import cv2
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.cameras import CameraSettings, local_path, v4l2
 from edge.cameras.captures import fourcc_name, fourcc_number, prepare, to_rgb
@@ -20,7 +22,7 @@ from edge.errors import CameraError
 from edge.privacy import without_passwords
 
 _RETRY_S = 0.02
-_MOST_FAILURES = 50  # reads that fail one after the other: about a second when the driver refuses at once
+_MOST_FAILURES = 50  # reads or pictures, one after the other: about a second when the driver refuses at once
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
 _LONGEST_PASSWORD_BYTES = 1024
 _BUFFERS = 2  # the driver fills one while the other is read; more would only make frames older
@@ -61,25 +63,33 @@ class Device(LiveCamera):
         self.name = f"V4L2 camera {self._path} ({node.card}), {_mode(got)}"
         if got[:3] != asked[:3] or abs(got[3] - asked[3]) > 0.5:
             self.name += f" (asked for {_mode(asked)})"
+        self._broken = 0
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, got[3]))
         self._slot.wait_first()
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""
         failures = 0
-        while True:
-            given, image = self._capture.read()
-            if given:
-                now_ns = time.monotonic_ns()
-                return Shot(to_rgb(image, self.name, self._size_px), self._captured_ns(now_ns))
+        while not self._capture.grab():
             if not os.path.exists(self._path):
                 raise CameraError(f"{self.name} is gone: it was unplugged or reset itself.", "gone")
-            # One broken JPEG or one time-out is no end: the slot tells when nothing comes, this when all is broken.
+            # One time-out is no end: the slot tells when nothing comes, this when the driver refuses.
             failures += 1
             if failures > _MOST_FAILURES:
-                raise CameraError(f"{self.name} fails to give a picture: {failures} reads failed.", "read error")
+                raise CameraError(f"{self.name} gives nothing: {failures} reads failed.", "read error")
             if closing.wait(_RETRY_S):
                 return None
+        return Shot(self._pixels, self._captured_ns(time.monotonic_ns()))
+
+    def _pixels(self) -> Optional[NDArray[np.uint8]]:
+        given, image = self._capture.retrieve()
+        if given:
+            self._broken = 0
+            return to_rgb(image, self.name, self._size_px)
+        self._broken += 1  # one broken JPEG is no end either
+        if self._broken > _MOST_FAILURES:
+            raise CameraError(f"{self.name} gives what cannot be decoded: {self._broken} frames.", "read error")
+        return None
 
     def release(self) -> None:
         """The slot's source: see `newest.Source`."""
@@ -135,12 +145,17 @@ class Stream(LiveCamera):
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""
-        given, image = self._capture.read()
-        if given:
-            return Shot(to_rgb(image, self.name), time.monotonic_ns())
+        if self._capture.grab():
+            return Shot(self._pixels, time.monotonic_ns())
         if self._finite or closing.is_set():
             return None
         raise CameraError(f"The {self.name} gives no more frames: it ended, or the network was lost.", "read error")
+
+    def _pixels(self) -> NDArray[np.uint8]:
+        given, image = self._capture.retrieve()
+        if not given:
+            raise CameraError(f"The {self.name} gives what cannot be decoded.", "read error")
+        return to_rgb(image, self.name)
 
     def release(self) -> None:
         """The slot's source: see `newest.Source`."""

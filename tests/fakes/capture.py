@@ -21,15 +21,17 @@ class FakeCapture:
     image = None
     """What it delivers instead of red pictures."""
     faults: frozenset[str] = frozenset()
-    """busy, silent (reads fail after three frames), stuck (reads never return after three), old_clock."""
+    """busy, silent (reads fail after three frames), stuck (reads never return after three), broken (pictures cannot be
+    decoded after three), old_clock."""
     opened: ClassVar[list[FakeCapture]] = []
 
     def __init__(self, path: str, backend: int) -> None:
         assert backend == cv2.CAP_V4L2
         self.asked: list[int] = []
         self.released = False
+        self.decoded = 0
         self._values = {cv2.CAP_PROP_FOURCC: 0.0, cv2.CAP_PROP_FPS: 30.0}
-        self._frames = 0
+        self.grabbed = 0
         self._captured_s = 0.0
         FakeCapture.opened.append(self)
 
@@ -46,14 +48,20 @@ class FakeCapture:
             return self._captured_s * 1e3
         return self.modes.get(key, self._values[key])
 
-    def read(self):
+    def grab(self) -> bool:
         time.sleep(1 / self.get(cv2.CAP_PROP_FPS))
-        self._frames += 1
-        if self._frames > 3 and "stuck" in self.faults:
+        self.grabbed += 1
+        if self.grabbed > 3 and "stuck" in self.faults:
             threading.Event().wait()
-        if self._frames > 3 and "silent" in self.faults:
-            return False, None
+        if self.grabbed > 3 and "silent" in self.faults:
+            return False
         self._captured_s = 5.0 if "old_clock" in self.faults else time.monotonic() - 0.004
+        return True
+
+    def retrieve(self):
+        self.decoded += 1
+        if "broken" in self.faults and self.grabbed > 3:
+            return False, None
         if self.image is not None:
             return True, self.image
         height, width = int(self.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self.get(cv2.CAP_PROP_FRAME_WIDTH))

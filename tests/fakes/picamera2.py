@@ -55,6 +55,7 @@ class Picamera2:
     def __init__(self, camera_num: int = 0) -> None:
         if "busy" in self.faults:
             raise RuntimeError("Camera __init__ sequence did not complete.")
+        self.number = camera_num
         self.model = self.cameras[camera_num]["Model"]
         self.held = 0
         self.closed = False
