@@ -8,46 +8,38 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pytest
 
+from deploy.backbones import backbone
+from deploy.conversion import equalize, rounding
+from deploy.conversion.inference import for_inference
 from edge.bundle import open_bundle
 from tests.conftest import ROOT
 
 if importlib.util.find_spec("tensorflow") is None:
     pytest.skip("TensorFlow is not installed (extra: convert)", allow_module_level=True)
 
-EQUAL = """
-import keras, numpy as np
-from deploy.conversion import equalize, rounding
-from deploy.backbones import backbone
-from deploy.conversion.inference import for_inference
-from deploy.heavy import require_tensorflow
-require_tensorflow()
-row = backbone("efficientnet_lite0")
-model = for_inference(row.build(row))
-draw = np.random.default_rng(0)
-pictures = [draw.uniform(-1, 1, (1, 224, 224, 3)).astype(np.float32) for _ in range(2)]
-head = keras.Model(model.inputs[0], model.get_layer("_fc").output)
-def seen(): return np.asarray(head(pictures[0], training=False))
-before = seen()
-equalize.equalize(model, pictures)
-after = seen()
-assert np.abs(after - before).max() < 1e-3 * np.abs(before).max(), "equalizing changed the answer"
-rounding.round_convolutions(model, pictures)
-kernel = model.get_layer("_conv_head").get_weights()[0]
-steps = kernel / (np.abs(kernel).max((0, 1, 2)) / 127)
-assert np.abs(steps - np.rint(steps)).max() < 1e-3, "weights are off the grid"
-"""
 
-
-def run(*command: object) -> str:
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
+@pytest.mark.usefixtures("tensorflow")
 def test_equalizing_changes_nothing_and_rounding_reaches_the_grid() -> None:
-    run("-c", EQUAL)
+    import keras
+
+    # the kernels are those of every size; this one is quickly computed
+    row = msgspec.structs.replace(backbone("efficientnet_lite0"), size_px=96)
+    model = for_inference(row.build(row))
+    draw = np.random.default_rng(0)
+    pictures = [draw.uniform(-1, 1, (1, 96, 96, 3)).astype(np.float32) for _ in range(2)]
+    head = keras.Model(model.inputs[0], model.get_layer("_fc").output)
+    before = np.asarray(head(pictures[0], training=False))
+    equalize.equalize(model, pictures)
+    after = np.asarray(head(pictures[0], training=False))
+    assert np.abs(after - before).max() < 1e-3 * np.abs(before).max()
+    rounding.round_convolutions(model, pictures)
+    kernel = model.get_layer("_conv_head").get_weights()[0]
+    steps = kernel / (np.abs(kernel).max((0, 1, 2)) / 127)
+    assert np.abs(steps - np.rint(steps)).max() < 1e-3
 
 
 def test_an_untrained_model_is_built_twice_the_same(photo_files: dict[str, Path], tmp_path: Path) -> None:
@@ -55,7 +47,7 @@ def test_an_untrained_model_is_built_twice_the_same(photo_files: dict[str, Path]
     documents = []
     for name in ("one", "two"):
         options = ["--calibrate", pictures, "--calibration-images", 2, "--out", tmp_path / name, "--weights", "random"]
-        documents.append(json.loads(run("-m", "deploy.cli", "build", "efficientnet_lite0", *options, "--json")))
+        documents.append(json.loads(built("efficientnet_lite0", *options, "--json")))
     one, two = documents
     assert one["sha256"] == two["sha256"]
     assert one["comparison"] is None
@@ -66,3 +58,11 @@ def test_an_untrained_model_is_built_twice_the_same(photo_files: dict[str, Path]
     assert contract is not None
     assert contract.accuracy is None
     assert "random" in contract.provenance.weights
+
+
+def built(*arguments: object) -> str:
+    """What `edge-deploy build` prints, in a process of its own."""
+    command = [sys.executable, "-m", "tests.quick_deploy", "build", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -13,22 +14,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from edge import Classifier
 from edge.bundle import open_bundle
-from tests.conftest import ROOT, Trained
+from tests.conftest import ROOT, cut_photos
 
 LITE, UNTRAINED = "efficientnet_lite0", "mobilenet_v2"
 PICTURES = {"accuracy_latency.png", "sizes.png", "latency.png", "curves.png"}
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "deploy.cli", "compare", *map(str, arguments)]
+needs_tensorflow = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed (extra: convert)"
+)
 
 
 def edge_deploy_compare(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tests.quick_deploy", "compare", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def refused(*arguments: object) -> str:
@@ -45,20 +47,25 @@ def refused(*arguments: object) -> str:
 class Compared(NamedTuple):
     """A finished comparison and how to ask for it again."""
 
+    data: Path
+    cache: Path
     out: Path
     arguments: list[object]
     told: str
 
 
 @pytest.fixture(scope="module")
-def compared(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Compared:
-    """One trained model, whose features are cached already, and one with random weights."""
-    out = tmp_path_factory.mktemp("compared") / "out"
-    arguments = [trained.data, "--backbones", f"{LITE},{UNTRAINED}:random", "--cache", trained.cache, "--out", out]
+def compared(photos: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathFactory) -> Compared:
+    """One trained model and one with random weights."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("TensorFlow is not installed (extra: convert)")
+    folder = tmp_path_factory.mktemp("compared")
+    data, cache, out = cut_photos(folder / "pictures", photos, 25), folder / "cache", folder / "out"
+    arguments = [data, "--backbones", f"{LITE},{UNTRAINED}:random", "--cache", cache, "--out", out]
     arguments += ["--epochs", 4, "--learning-rate", 3e-3, "--calibration-images", 2]
     done = edge_deploy_compare(*arguments)
     assert done.returncode == 0, done.stderr
-    return Compared(out, arguments, done.stdout)
+    return Compared(data, cache, out, arguments, done.stdout)
 
 
 def test_it_leaves_tables_and_pictures(compared: Compared) -> None:
@@ -103,7 +110,7 @@ def test_the_numbers_are_those_of_the_files(compared: Compared) -> None:
     assert untrained["macs"] == pytest.approx(300e6, rel=0.01)
 
 
-def test_its_bundles_run_on_the_device(compared: Compared, photos: dict[str, object]) -> None:
+def test_its_bundles_run_on_the_device(compared: Compared, photos: dict[str, np.ndarray]) -> None:
     for folder in compared.out.glob("*/seed0/*/model.yaml"):
         with Classifier.open(str(folder.parent)) as classifier:
             assert classifier.classify(photos["cat"]).predictions
@@ -140,10 +147,11 @@ def test_other_settings_are_refused(compared: Compared) -> None:
 
 
 @pytest.mark.parametrize("step", ["reading the pictures", "building", "training the head"])
-def test_ctrl_c_is_one_sentence_and_the_next_run_goes_on(step: str, trained: Trained, tmp_path: Path) -> None:
-    arguments = [trained.data, "--backbones", LITE, "--cache", trained.cache, "--epochs", 3000, "--patience", 3000]
+def test_ctrl_c_is_one_sentence_and_the_next_run_goes_on(step: str, compared: Compared, tmp_path: Path) -> None:
+    options = ["--backbones", LITE, "--cache", compared.cache, "--epochs", 3000, "--patience", 3000]
+    arguments = ["compare", compared.data, *options, "--out", tmp_path / "out"]
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTIBLE, *command(*arguments, "--out", tmp_path / "out")[3:]],
+        [sys.executable, "-c", INTERRUPTIBLE, *map(str, arguments)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -190,7 +198,8 @@ def test_the_folder_of_pictures_must_be_there(tmp_path: Path) -> None:
     assert "no/pictures" in refused("no/pictures", "--backbones", LITE, "--out", tmp_path / "out")
 
 
-@pytest.mark.usefixtures("tensorflow")
-def test_a_step_that_fails_is_told_once_with_its_model(class_folders: Path, tmp_path: Path) -> None:
-    said = refused(class_folders, "--backbones", "efficientnet_lite3", "--out", tmp_path / "out")
+@needs_tensorflow
+def test_a_step_that_fails_is_told_once_with_its_model(photos: dict[str, np.ndarray], tmp_path: Path) -> None:
+    pictures = cut_photos(tmp_path / "pictures", photos, 3)
+    said = refused(pictures, "--backbones", "efficientnet_lite3", "--out", tmp_path / "out")
     assert said.startswith("Error: efficientnet_lite3: No weights of efficientnet_lite3 are published")

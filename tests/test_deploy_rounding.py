@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from deploy.conversion import equalize, rounding
+from deploy.conversion.inference import for_inference
 from deploy.conversion.rounding import round_kernel
-from tests.conftest import ROOT
 
 
 def correlated(seed: int, groups: int, taps: int) -> np.ndarray:
@@ -65,33 +62,25 @@ def test_dead_inputs_and_dead_outputs_stay_numbers() -> None:
     np.testing.assert_array_equal(rounded, kernel)
 
 
-ODD = """
-import numpy as np
-from deploy.conversion import equalize, rounding
-from deploy.conversion.inference import for_inference
-from deploy.heavy import require_tensorflow
-require_tensorflow()
-from tests.fixtures import make_keras
-model = for_inference(make_keras.odd())
-draw = np.random.default_rng(0)
-pictures = [draw.uniform(-1, 1, (1, 31, 29, 3)).astype(np.float32) for _ in range(20)]
-def seen(): return np.concatenate([np.asarray(model(picture, training=False)) for picture in pictures])
-def kernels(): return {layer.name: layer.get_weights()[0] for layer in model.layers if "Conv" in type(layer).__name__}
-before = seen()
-equalize.equalize(model, pictures)
-assert np.abs(seen() - before).max() < 1e-3 * np.abs(before).max(), "equalizing changed the answer"
-was = kernels()
-rounding.round_convolutions(model, pictures)
-now = kernels()
-changed = {name for name in was if np.any(was[name] != now[name])}
-assert changed == {"row", "with_bias", "depthwise", "last"}, changed
-after = seen()
-error = np.sqrt(np.mean((after - before) ** 2)) / before.std()
-assert error < 0.05, error
-"""
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+@pytest.mark.usefixtures("tensorflow")
 def test_odd_layers_are_left_alone_and_the_answer_stays() -> None:
-    done = subprocess.run([sys.executable, "-c", ODD], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    from tests.fixtures import make_keras
+
+    model = for_inference(make_keras.odd())
+    draw = np.random.default_rng(0)
+    pictures = [draw.uniform(-1, 1, (1, 31, 29, 3)).astype(np.float32) for _ in range(20)]
+
+    def seen() -> np.ndarray:
+        return np.concatenate([np.asarray(model(picture, training=False)) for picture in pictures])
+
+    def kernels() -> dict[str, np.ndarray]:
+        return {layer.name: layer.get_weights()[0] for layer in model.layers if "Conv" in type(layer).__name__}
+
+    before = seen()
+    equalize.equalize(model, pictures)
+    assert np.abs(seen() - before).max() < 1e-3 * np.abs(before).max()
+    was = kernels()
+    rounding.round_convolutions(model, pictures)
+    now = kernels()
+    assert {name for name in was if np.any(was[name] != now[name])} == {"row", "with_bias", "depthwise", "last"}
+    assert np.sqrt(np.mean((seen() - before) ** 2)) / before.std() < 0.05

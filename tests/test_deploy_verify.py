@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.util
 import io
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.commands.verify import verify as command
-from deploy.conversion import bundles, golden
+from deploy.conversion import bundles, golden, keras_files, quantize
+from deploy.conversion.keras_files import Card
 from deploy.pictures import copies, datasets
 from deploy.pictures.truth import class_indices
 from deploy.verification import verify
@@ -36,7 +34,7 @@ from edge.images import read_rgb
 from edge.loading import BareOptions
 from edge.runtimes import open_runtime
 from edge.tensors import InputSpec, OutputSpec
-from tests.conftest import MODEL, ROOT
+from tests.conftest import KERAS_WITH_NUMPY_2, MODEL, ROOT
 
 LABELS = ("red, or rouge", "grün", "blue sky")
 SWAPPED = ("grün", "red, or rouge", "blue sky")
@@ -343,42 +341,25 @@ def test_the_shipped_model_against_itself_loses_nothing(data: Path, tmp_path: Pa
     assert low < 0 < high
 
 
-FROM_KERAS = """
-import sys
-from pathlib import Path
-import keras, numpy as np
-from deploy import heavy
-from deploy.conversion import keras_files, quantize
-from edge.tensors import InputSpec
-heavy.require_tensorflow()
-folder, pictures = Path(sys.argv[1]), sorted(Path(sys.argv[2]).rglob("*.png"))
-labels = tuple(sys.argv[3:])
-spec = InputSpec(16, 16, "float32", mean=(127.5,), std=(127.5,))
-image = keras.Input((16, 16, 3), name="image")
-tensor = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="_first")(image)
-tensor = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(name="norm")(tensor))
-tensor = keras.layers.GlobalAveragePooling2D(name="pool")(tensor)
-model = keras.Model(image, keras.layers.Dense(3, "softmax", name="scores")(tensor))
-keras_files.save(folder / "model.keras", model, keras_files.Card("mobilenet_v2", spec, labels, "random", "none"))
-model.save(folder / "bare.keras")
-(folder / "float.tflite").write_bytes(quantize.to_float(model))
-(folder / "int8.tflite").write_bytes(quantize.to_tflite(model, quantize.recipe("static_wi8_ai8"), pictures[:20], spec))
-"""
-
-
-@pytest.mark.skipif(importlib.util.find_spec("tensorflow") is None, reason="TensorFlow is not installed")
+@pytest.mark.usefixtures("tensorflow")
+@pytest.mark.filterwarnings(f"ignore:{KERAS_WITH_NUMPY_2}:DeprecationWarning")
 def test_a_keras_file_is_a_reference(pictures: Path, tmp_path: Path) -> None:
-    command_line = [sys.executable, "-c", FROM_KERAS, tmp_path, pictures, *LABELS]
-    done = subprocess.run(command_line, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    import keras
+
+    spec = InputSpec(SIDE_PX, SIDE_PX, "float32", mean=(127.5,), std=(127.5,))
+    image = keras.Input((SIDE_PX, SIDE_PX, 3), name="image")
+    tensor = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="_first")(image)
+    tensor = keras.layers.ReLU(6.0)(keras.layers.BatchNormalization(name="norm")(tensor))
+    tensor = keras.layers.GlobalAveragePooling2D(name="pool")(tensor)
+    model = keras.Model(image, keras.layers.Dense(3, "softmax", name="scores")(tensor))
+    keras_files.save(tmp_path / "model.keras", model, Card("mobilenet_v2", spec, LABELS, "random", "none"))
+    model.save(tmp_path / "bare.keras")
+    (tmp_path / "float.tflite").write_bytes(quantize.to_float(model))
+    some = sorted(pictures.rglob("*.png"))[:20]
+    quantized = quantize.to_tflite(model, quantize.recipe("static_wi8_ai8"), some, spec)
+    (tmp_path / "int8.tflite").write_bytes(quantized)
     bundle = write_bundle(tmp_path / "bundle", tmp_path / "int8.tflite", LABELS)
-    program = "from deploy.commands.verify import verify; verify()"
-    options = [bundle, "--against", tmp_path / "model.keras", "--data", pictures, "--json", "--max-drop", "100"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *options], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    told = document(bundle, tmp_path / "model.keras", pictures)
     expected = document(bundle, tmp_path / "float.tflite", pictures)
     assert told["comparison"] == expected["comparison"]
     assert told["layers"] == expected["layers"]

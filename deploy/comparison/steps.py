@@ -96,5 +96,5 @@ def latencies(models: dict[str, dict[str, Path]], progress: Progress) -> dict[st
     opened = {"keras": latency.keras_step, "float32": latency.tflite_step, "int8": latency.tflite_step}
     steps = {(name, form): opened[form](path) for name, paths in models.items() for form, path in paths.items()}
     with progress.pictures(latency.WARM_UP_ROUNDS + latency.ROUNDS) as done:
-        measured = latency.measure(steps, progress=done)
+        measured = latency.measure(steps, latency.ROUNDS, done)
     return {name: {form: measured[name, form] for form in FORMS} for name in models}
