@@ -132,6 +132,7 @@ class Machine:
             self._console = self._stack.enter_context(Path(folder, "console").open("w+b"))  # noqa: SIM115
             mount_point = Path(folder, "mnt")
             mount_point.mkdir()
+            self._root, self._upper = root, mount_point / "upper"
             join = "".join(f'echo $$ >"{group}/cgroup.procs"; ' for group in self._groups)
             command = [*_APART, "sh", "-c", join + _BOOT, str(mount_point), str(root), self.name]
             command += [f"--bind-ro={delivery}:{DELIVERY}"]
@@ -176,6 +177,14 @@ class Machine:
     def path(self, inside: str) -> Path:
         """A file of the container as this process reaches it; not through absolute symbolic links."""
         return Path(f"/proc/{self.leader}/root", inside.lstrip("/"))
+
+    def added(self) -> set[str]:
+        """Files and folders that were not there before it was booted."""
+        (shell,) = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        upper = Path(f"/proc/{shell}/root", *self._upper.parts[1:])
+        written = (Path(folder, name) for folder, *names in os.walk(upper) for name in itertools.chain(*names))
+        inside = {str(each.relative_to(upper)) for each in written if not each.is_char_device()}  # which is a deletion
+        return {f"/{each}" for each in inside if not os.path.lexists(self._root / each)}
 
     def run(self, *command: Any, check: bool = True, timeout_s: float = 120) -> str:
         """Run a command inside as root; gives its stdout, with stderr where it is not a success or not asked to be.
