@@ -19,7 +19,7 @@ def test_some_thousand_points_of_all_colours_are_looked_at(height: int, width: i
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[:] = (1, 2, 3)
     points = coarse(pixels)
-    assert points.size >= min(height, 48) * min(width * 3, 60)
+    assert points.size >= min(height, 48) * min(width * 3, 48)
     assert points.size < 4 * 48 * 64
     counts = np.bincount(points.ravel(), minlength=4)[1:]
     assert counts.max() - counts.min() <= points.shape[0]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 LIGHT_S = 10.0
 """So long must pictures be dark, saturated or neither before that is told."""
-_ROWS, _COLUMNS = 48, 64  # that are looked at, at least
+_ROWS, _COLUMNS = 48, 64  # that are looked at, about
 _DARK, _BRIGHT = 16, 250  # levels of 255: darker and brighter than these, a picture shows nothing
 _EXCEPTIONS = 0.01  # the share of points, such as hot pixels, that may be otherwise
 
