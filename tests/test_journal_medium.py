@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -100,6 +100,17 @@ def test_a_disk_that_is_full_for_a_while_costs_nothing(tmp_path: Path, caplog: p
     assert len(warnings(caplog)) == 2
     assert "cannot be written" in warnings(caplog)[0]
     assert "is written again" in warnings(caplog)[1]
+
+
+def test_a_journal_that_is_written_rarely_is_tried_again_soon(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    with ExitStack() as full:
+        full.enter_context(full_disk())
+        with recording(path, commit_s=300) as journal:
+            until(lambda: journal.status().why)
+            full.close()
+            until(lambda: journal.status().recording)
+    assert {"not recording", "recording again"} <= set(events(path))
 
 
 def test_a_file_that_cannot_grow(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 import sqlite3
@@ -64,6 +65,11 @@ class Medium:
         self._lost_before = (0, 0)
         self._asides = self._gone = 0
         self._low = False
+
+    @property
+    def longest_s(self) -> float:
+        """To the next batch at most: where nothing can be written, waiting saves nothing."""
+        return math.inf if self.why is None else RETRY_S
 
     def hold(self) -> None:
         """Keep other processes from recording to the same journal.

@@ -149,11 +149,14 @@ class Writer:
         self._medium.let_go()
 
     def _patience_s(self) -> float:
-        left_ns = self._batch_began_ns + self._budget.batch_s * 1e9 * _LATE - self._clocks().monotonic_ns
+        left_ns = self._batch_began_ns + self._batch_s() * 1e9 * _LATE - self._clocks().monotonic_ns
         return min(_DRAIN_S, max(_LEAST_S, left_ns / 1e9))
 
     def _is_due(self, now_ns: int, share: float) -> bool:
-        return now_ns - self._batch_began_ns >= self._budget.batch_s * 1e9 * share
+        return now_ns - self._batch_began_ns >= self._batch_s() * 1e9 * share
+
+    def _batch_s(self) -> float:
+        return min(self._budget.batch_s, self._medium.longest_s)
 
     def _drain(self) -> None:
         for _ in range(len(self._queue)):
