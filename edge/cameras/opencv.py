@@ -25,6 +25,7 @@ _RETRY_S = 0.02
 _MOST_FAILURES = 50  # reads or pictures, one after the other: about a second when the driver refuses at once
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
 _LONGEST_PASSWORD_BYTES = 1024
+_ABOUT = 0.9  # FFmpeg's time-outs may end a little early
 _BUFFERS = 2  # the driver fills one while the other is read; more would only make frames older
 
 
@@ -126,6 +127,7 @@ class Stream(LiveCamera):
             raise CameraError(f"The address {without_password(settings.source)!r} holds what no address may.")
         address = _with_password(settings) if settings.password_file else settings.source
         prepare(settings.stall_s)
+        self._stall_s = settings.stall_s
         timeout_ms = math.ceil(settings.stall_s * 1000)
         options = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms]
         self._capture = cv2.VideoCapture(address, cv2.CAP_FFMPEG, options)
@@ -137,7 +139,8 @@ class Stream(LiveCamera):
             )
         self._finite = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
         width, height = (int(self._capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        self.name += f", {width}x{height}"
+        if width > 0 and height > 0:  # else it is not told before the first frame
+            self.name += f", {width}x{height}"
         # FFmpeg's own time-out ends a read that waits; the slot is a little more patient, so that its reason is told.
         self.again = lambda settings: settings
         self._slot = NewestFrame(self, self.name, settings.stall_s * 1.5)
@@ -145,11 +148,16 @@ class Stream(LiveCamera):
 
     def grab(self, closing: threading.Event) -> Optional[Shot]:
         """The slot's source: see `newest.Source`."""
+        began_s = time.monotonic()
         if self._capture.grab():
             return Shot(self._pixels, time.monotonic_ns())
         if self._finite or closing.is_set():
             return None
-        raise CameraError(f"The {self.name} gives no more frames: it ended, or the network was lost.", "read error")
+        timed_out = time.monotonic() - began_s >= self._stall_s * _ABOUT
+        raise CameraError(
+            f"The {self.name} gives no more frames: it ended, or the network was lost.",
+            "stalled" if timed_out else "read error",
+        )
 
     def _pixels(self) -> NDArray[np.uint8]:
         given, image = self._capture.retrieve()
