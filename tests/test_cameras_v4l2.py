@@ -110,3 +110,12 @@ def test_two_that_are_alike_elsewhere_are_not_chosen_from(dev: Dev) -> None:
     dev.plug(2, C920, "usb-1.2")
     with pytest.raises(CameraError, match="is not connected"):
         dev.find(known)
+
+
+def test_a_camera_that_is_not_ours_is_told_where_none_is_found(dev: Dev, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "No camera was found" in str(v4l2.no_camera(dev.folder))
+    path = dev.plug(0, C920, "usb-1.3")
+    monkeypatch.setattr("edge.cameras.v4l2.os.access", lambda path, mode: False)  # root may open all
+    why = v4l2.no_camera(dev.folder)
+    assert str(why).startswith(f"No permission to open {path}: add yourself to the group video")
+    assert why.cause == "refused"

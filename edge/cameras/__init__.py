@@ -1,6 +1,6 @@
 """Cameras by name, imported when one is opened.
 
-A camera is a class with `name`, `live`, `ended` and two methods, see `Camera`. One row in `CAMERAS`, its place
+A camera is a class with `name`, `live`, `ended`, `lost` and two methods, see `Camera`. One row in `CAMERAS`, its place
 in `_kind` and one line in tests/test_cameras.py make a new one.
 """
 
@@ -216,11 +216,7 @@ def _choose(settings: CameraSettings, isp_size_px: Optional[tuple[int, int]]) ->
             failure = _passed_over(error)
     if settings.source == "auto":
         return _load("scene", without_isp, "no camera could be opened" if failure else "no camera found")
-    if failure:
-        raise failure
-    raise CameraError(
-        "No camera was found, neither at the CSI connector nor a V4L2 one: connect one, or name another source.", "gone"
-    )
+    raise failure or v4l2.no_camera()
 
 
 def _passed_over(error: CameraError) -> CameraError:

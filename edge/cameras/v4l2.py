@@ -105,15 +105,26 @@ def _sentence(path: str, error: OSError) -> str:
         found = ", ".join(capture_devices()) or "none"
         return f"There is no camera at {path}: V4L2 cameras found: {found}."
     if error.errno in (errno.EACCES, errno.EPERM):
-        return (
-            f"No permission to open {path}: add yourself to the group video (`sudo usermod -aG video $USER`) and log "
-            "in again."
-        )
+        return _forbidden(path)
     if error.errno == errno.EBUSY:
         return f"{path} is in use by another program."
     if error.errno in (errno.ENOTTY, errno.EINVAL):
         return f"{path} is no V4L2 device."
     return f"Cannot open {path}: {error.strerror or error}."
+
+
+def _forbidden(path: str) -> str:
+    return f"No permission to open {path}: add yourself to the group video (`sudo usermod -aG video $USER`) and log in again."
+
+
+def no_camera(folder: Path = _DEV) -> CameraError:
+    """Why there is none: perhaps there is one, and it is not ours to open."""
+    for path in sorted(folder.glob("video*")):
+        if not os.access(path, os.R_OK | os.W_OK):
+            return CameraError(_forbidden(str(path)), "refused")
+    return CameraError(
+        "No camera was found, neither at the CSI connector nor a V4L2 one: connect one, or name another source.", "gone"
+    )
 
 
 def capture_devices(folder: Path = _DEV) -> list[str]:
