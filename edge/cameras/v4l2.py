@@ -114,7 +114,8 @@ def _sentence(path: str, error: OSError) -> str:
 
 
 def _forbidden(path: str) -> str:
-    return f"No permission to open {path}: add yourself to the group video (`sudo usermod -aG video $USER`) and log in again."
+    fix = "add yourself to the group video (`sudo usermod -aG video $USER`) and log in again"
+    return f"No permission to open {path}: {fix}."
 
 
 def no_camera(folder: Path = _DEV) -> CameraError:
