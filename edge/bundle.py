@@ -116,9 +116,8 @@ def locate(model: str) -> Path:
     Raises:
         ModelError: there is none; names those that are known.
     """
-    path = Path(model)
-    if path.exists():
-        return path
+    if os.path.exists(model):  # Path.exists raises where the present folder is not ours, as under `runuser`
+        return Path(model)
     known = {folder.name: folder for folder in reversed(list(found()))}
     if model in known:
         return known[model]
