@@ -12,16 +12,17 @@ from deploy.commands.models import models
 from deploy.commands.split import split
 from deploy.commands.train import train
 from deploy.commands.verify import verify
+from deploy.commands.wheelhouse import wheelhouse
 from edge import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edge-deploy")
 def cli() -> None:
-    """Make the models that `edge` runs. For a laptop or server, not for the device."""
+    """Make the models that `edge` runs, and gather what a device needs. For a laptop or server, not for the device."""
 
 
-for command in (models, split, train, convert, verify, inspect, compare, build):
+for command in (models, split, train, convert, verify, inspect, compare, build, wheelhouse):
     cli.add_command(command)
 
 

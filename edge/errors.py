@@ -63,3 +63,7 @@ class ControlError(EdgeError):
 
 class AlreadyRunningError(ControlError):
     """Another daemon runs on the same journal."""
+
+
+class WheelhouseError(EdgeError):
+    """Wheels cannot be gathered, or are not enough to install from."""
