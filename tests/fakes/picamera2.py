@@ -53,6 +53,7 @@ class Picamera2:
         return [dict(camera) for camera in cls.cameras]
 
     def __init__(self, camera_num: int = 0) -> None:
+        self.faults = frozenset(self.faults)  # what it is born with stays
         if "busy" in self.faults:
             raise RuntimeError("Camera __init__ sequence did not complete.")
         self.number = camera_num
