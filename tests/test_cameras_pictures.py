@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge.cameras.pictures import LIGHT_S, Freeze, Lighting, coarse, light
@@ -14,6 +14,7 @@ def picture(level: int, height: int = 480, width: int = 640) -> np.ndarray:
     return np.full((height, width, 3), level, np.uint8)
 
 
+@settings(max_examples=30)
 @given(st.integers(1, 1200), st.integers(1, 1200))
 def test_some_thousand_points_of_all_colours_are_looked_at(height: int, width: int) -> None:
     pixels = np.zeros((height, width, 3), np.uint8)
