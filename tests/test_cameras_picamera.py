@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 
@@ -35,6 +36,13 @@ def test_what_is_asked_of_it() -> None:
     camera.close()
     assert opened.closed
     assert opened.held == 0
+
+
+def test_a_camera_that_no_rate_can_be_asked_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    put(monkeypatch, "unpaced")
+    with contextlib.closing(open_camera(CameraSettings(source="picamera", fps=25.0))) as camera:
+        assert camera.read(LONG_S) is not None
+        assert camera.name == "CSI camera imx708, 640x480 from 2304x1296"
 
 
 def test_the_isp_makes_frames_of_the_models_size() -> None:

@@ -67,6 +67,8 @@ class Picamera(LiveCamera):
     def _start(self, settings: CameraSettings, exact: bool) -> None:
         camera, (height, width) = self._camera, self._size_px
         duration_us = round(1e6 / settings.fps)
+        # A Raspberry Pi's sensors can be told; what other drivers give as it comes refuses to be.
+        paced = "FrameDurationLimits" in camera.camera_controls
         # Half of the sensor's own size leads to the mode that bins all of it. Left alone, a small main stream leads
         # to a small mode, and with several sensors that is a cut-out of the middle.
         sensor_width, sensor_height = camera.sensor_resolution
@@ -76,7 +78,7 @@ class Picamera(LiveCamera):
             raw={"size": (sensor_width // 4 * 2, sensor_height // 4 * 2)},
             buffer_count=_BUFFERS,
             queue=False,  # each capture waits for a new frame; with True it may get one that has lain there
-            controls={"FrameDurationLimits": (duration_us, duration_us)},
+            controls={"FrameDurationLimits": (duration_us, duration_us)} if paced else {},
         )
         camera.configure(configuration)
         got = camera.camera_configuration()
@@ -88,7 +90,7 @@ class Picamera(LiveCamera):
         if got["main"]["format"] != "BGR888":
             raise CameraError(f"The {self.name} gives {got['main']['format']} when BGR888 is asked.")
         self._size_px = (got_height, got_width)
-        mode = f"{got_width}x{got_height} at {settings.fps:g} fps"
+        mode = f"{got_width}x{got_height}{f' at {settings.fps:g} fps' if paced else ''}"
         if got.get("raw"):
             mode += f" from {got['raw']['size'][0]}x{got['raw']['size'][1]}"
         self.name += f", {mode}{', resized by the ISP' if exact else ''}"

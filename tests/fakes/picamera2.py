@@ -44,7 +44,7 @@ class Picamera2:
     cameras = ({"Model": "imx708", "Id": "/base/axi/pcie@120000/rp1/i2c@88000/imx708@1a", "Num": 0},)
     faults: frozenset[str] = frozenset()
     """busy, silent (no frame ever), stalls (after five frames), stuck (also `stop` never returns), no_timestamp,
-    size (gives another one), breaks (an exception where the request is read)."""
+    size (gives another one), breaks (an exception where the request is read), unpaced (no rate can be asked for)."""
     opened: ClassVar[list[Picamera2]] = []
     sensor_resolution = (4608, 2592)
 
@@ -57,6 +57,7 @@ class Picamera2:
         if "busy" in self.faults:
             raise RuntimeError("Camera __init__ sequence did not complete.")
         self.number = camera_num
+        self.camera_controls = {} if "unpaced" in self.faults else {"FrameDurationLimits": (33_000, 120_000, 33_333)}
         self.model = self.cameras[camera_num]["Model"]
         self.held = 0
         self.closed = False
@@ -68,6 +69,7 @@ class Picamera2:
     def create_video_configuration(self, main, raw, buffer_count, queue, controls) -> dict:
         assert main["format"] in RED
         assert all(side % 2 == 0 for side in (*main["size"], *raw["size"]))
+        assert set(controls) <= set(self.camera_controls), "not advertised by libcamera"
         return {"main": main, "raw": raw, "buffer_count": buffer_count, "queue": queue, "controls": controls}
 
     def configure(self, config: dict) -> None:
@@ -101,7 +103,7 @@ class Picamera2:
         self.closed = True
 
     def _loop(self) -> None:
-        period_us = self.config["controls"]["FrameDurationLimits"][0]
+        period_us = self.config["controls"].get("FrameDurationLimits", (33_333,))[0]
         while self._running.is_set():
             time.sleep(period_us / 1e6)
             self._frames += 1
@@ -109,7 +111,7 @@ class Picamera2:
                 continue
             if not self._jobs or self.held >= self.config["buffer_count"]:
                 continue
-            metadata = {"FrameDuration": period_us}
+            metadata = {} if "unpaced" in self.faults else {"FrameDuration": period_us}
             if "no_timestamp" not in self.faults:
                 metadata["SensorTimestamp"] = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
             self.held += 1
