@@ -240,10 +240,12 @@ start() {
 ready() { # whether it is within a minute; else sets state to what it does instead: "waiting" or "failing"
     local waited
     [ ! "$dry_run" ] || return 0
+    died=
     for ((waited = 0; waited < READY_S * 2; waited++)); do
         sleep 0.5
+        [ "$(property Result)" = success ] || died="$(property Result), exit code $(property ExecMainStatus)"
         case $(property ActiveState) in
-            active) return 0 ;;
+            active) died= && return 0 ;;
             failed) break ;;
         esac
         [ "$(property NRestarts)" -lt 3 ] || break
@@ -254,13 +256,9 @@ ready() { # whether it is within a minute; else sets state to what it does inste
 }
 
 status_line() { # what the daemon says of itself, or systemd of it
-    local text result
-    result=$(property Result)
+    local text
     text=$(property StatusText)
-    if [ "$result" != success ]; then
-        text="$result, exit code $(property ExecMainStatus)"
-    fi
-    echo "${text:-$(property ActiveState)}"
+    echo "${died:-${text:-$(property ActiveState)}}"
 }
 
 show_log() { journalctl --unit "$NAME" --lines 12 --no-pager --output cat >&2 || true; }
@@ -413,7 +411,7 @@ main() {
     arguments=("$@")
     here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
     wheel='' offline='' python=/usr/bin/python3 no_start='' dry_run='' purge='' does=install_version
-    replaced='' building='' scratch='' state=''
+    replaced='' building='' scratch='' state='' died=''
     [ -x "$python" ] || python=python3
     while [ $# -gt 0 ]; do
         case $1 in
