@@ -86,6 +86,10 @@ class Totals(msgspec.Struct):
     """Length of the loop."""
     next_sequence: Optional[int] = None
     """Of the frame after the last that was read; None before the first of a camera."""
+    passed_over: int = 0
+    """Frames that nobody classified since the last record, of which the next one tells."""
+    kept_back: int = 0
+    """The same of those that the gate did not let through."""
 
     def add(self, record: Record, classes: ClassNames) -> None:
         """Count one record."""
@@ -164,7 +168,6 @@ class _Loop:
         self._period_ns = round(1e9 / limits.fps) if limits.fps else 0
         self._began_ns = self._due_ns = time.monotonic_ns()
         self._before_s = totals.seconds
-        self._dropped = self._unchanged = 0
         self._paced = self._ended = False
 
     def over(self) -> bool:
@@ -193,12 +196,12 @@ class _Loop:
         self._due_ns = period_ns + (self._due_ns if self._due_ns + period_ns > taken_ns else taken_ns)
         frame = read.frame if isinstance(read, Answer) else read
         expected = self.totals.next_sequence
-        self._dropped += 0 if expected is None else max(0, frame.sequence - expected)
+        self.totals.passed_over += 0 if expected is None else max(0, frame.sequence - expected)
         self.totals.next_sequence = frame.sequence + 1
         if isinstance(read, Answer):
             return read
         if self._gate and not self._gate.passes(frame.pixels, taken_ns):
-            self._unchanged += 1
+            self.totals.kept_back += 1
             self._waits(None)
             return None
         return self._classifier.infer(frame)
@@ -206,8 +209,9 @@ class _Loop:
     def finish(self, answer: Answer, truth: Optional[str], throttled: Optional[int]) -> Record:
         """The record of an answer, with what was passed over since the one before."""
         reason = "paced" if self._paced else "busy"
-        record = self._classifier.finish(answer, self._dropped, reason, truth, throttled, self._unchanged)
-        self._dropped = self._unchanged = 0
+        totals = self.totals
+        record = self._classifier.finish(answer, totals.passed_over, reason, truth, throttled, totals.kept_back)
+        totals.passed_over = totals.kept_back = 0
         self._paced = False
         return record
 

@@ -94,6 +94,20 @@ def test_gaps_in_the_sequence_are_drops(colours: Classifier) -> None:
     assert totals.dropped == 12
 
 
+def test_what_a_gate_kept_back_is_told_by_the_next_record_also_of_another_run(colours: Classifier) -> None:
+    class Shut:
+        def passes(self, *_: Any) -> bool:
+            return False
+
+    kept = Kept()
+    totals = daemon.run(Source(10, live=True, step=2), colours, [kept], daemon.Limits(), threading.Event(), gate=Shut())
+    assert (totals.frames, kept.records) == (0, [])
+    totals.next_sequence = None
+    daemon.run(Source(3, live=True), colours, [kept], daemon.Limits(), threading.Event(), totals)
+    assert [(record.dropped, record.unchanged) for record in kept.records] == [(9, 10), (0, 0), (0, 0)]
+    assert (totals.dropped, totals.unchanged) == (9, 10)
+
+
 @pytest.mark.parametrize("live", [False, True])
 def test_the_number_of_frames_is_kept(colours: Classifier, live: bool) -> None:
     assert run(Source(50, live), colours, frames=7)[0].frames == 7
