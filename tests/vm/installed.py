@@ -212,8 +212,8 @@ class Installed:
         same = machine.path(CONFIG).read_text() == CONFIGURATION
         if not same:
             self.write(CONFIG, CONFIGURATION)
+        self.systemctl("reset-failed", UNIT, check=False)  # also makes the restart's delay short again
         if not same or not self.is_active:
-            self.systemctl("reset-failed", UNIT, check=False)
             self.systemctl("restart", UNIT)
         self.ready_at_s()
 

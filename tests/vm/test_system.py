@@ -173,12 +173,13 @@ def test_unit_is_clean_and_hardened(service: Installed, story: Story):
 
 
 def test_killed(service: Installed, story: Story):
-    cold_s = [service.cold_start_s() for _ in range(5)]
-    story.say(f"five cold starts: median {statistics.median(cold_s):.2f} s, worst {max(cold_s):.2f} s")
+    cold_s: list[float] = []
     moments = random.Random(0)
     kept: set[tuple[Any, ...]] = set()
     took_s, over_s, started_s = [], [], []
     for number in range(KILLS):
+        if number < 5 or number % 5 == 0:  # in between, because other things that the machine does slow down both
+            cold_s.append(service.cold_start_s())
         service.records_again(service.newest_row())
         time.sleep(moments.uniform(0, 1.5))
         committed = rows_of(service)
@@ -194,35 +195,35 @@ def test_killed(service: Installed, story: Story):
         (because,) = service.query(f"SELECT ended_because FROM runs WHERE id = {run}")[0]
         if number < 3 or number % 10 == 9 or lost:
             story.say(
-                f"kill {number + 1}: READY after {took_s[-1]:.2f} s, of which RestartSec {delay_s:g} s and "
+                f"kill {number + 1}: READY after {took_s[-1]:.2f} s, of which RestartSec {delay_s:.3g} s and "
                 f"{started_s[-1]:.2f} s from the start of the process; {len(committed)} committed rows, {lost} lost; "
                 f'that run ended by "{because}"'
             )
         assert lost == 0
         assert because == "power or process lost"
-        if number % 5 == 4:
-            service.systemctl("reset-failed", UNIT)  # which makes the delay short again
+        if number >= 3:
+            service.systemctl("reset-failed", UNIT)  # so that the delay, which grows, is short again
     ratio = statistics.median(started_s) / statistics.median(cold_s)
     story.tell(
         f"kill -9, {KILLS} times",
         f"integrity_check ok each time, {len(kept)} committed rows, {lost} lost",
         f"READY after median {statistics.median(took_s):.2f} s, worst {max(took_s):.2f} s: RestartSec + "
-        f"{statistics.median(over_s):.2f} s; start of the process to READY {ratio:.2f} x a cold start's "
-        f"{statistics.median(cold_s):.2f} s",
+        f"{statistics.median(over_s):.2f} s; from the start of the process {ratio:.2f} x the "
+        f"{statistics.median(cold_s):.2f} s of a cold start",
     )
     # Beside the noise of a machine with other things to do: systemd lets its timers be a quarter of a second late.
-    assert statistics.median(over_s) <= 1.5 * max(cold_s) + 0.25
+    assert statistics.median(over_s) <= 1.25 * statistics.median(cold_s) + 0.25
 
 
 def test_stopped_process_is_restarted(service: Installed, story: Story):
-    pid = service.pid
+    pid, delay_s = service.pid, service.restart_delay_s()
     began_s = service.machine.kill(pid, signal.SIGSTOP)
     story.say("SIGSTOP")
-    watched(service, story, "SIGSTOP", pid, began_s)
+    _watched(service, story, "SIGSTOP", pid, began_s, delay_s)
 
 
 def test_hanging_model_is_restarted(service: Installed, story: Story):
-    pid, run = service.pid, newest_run(service)
+    pid, run, delay_s = service.pid, newest_run(service), service.restart_delay_s()
     story.say("the next call of the model never returns")
     service.fault("hang")
     began_s = time.monotonic()
@@ -231,11 +232,11 @@ def test_hanging_model_is_restarted(service: Installed, story: Story):
     story.say(f"the daemon answers `edge status` meanwhile: {frames} frames")
     service.logged("Watchdog timeout", began_s)
     service.fault("hang", None)
-    watched(service, story, "a call of the model that never returns", pid, began_s)
+    _watched(service, story, "a call of the model that never returns", pid, began_s, delay_s)
     assert service.query(f"SELECT ended_because FROM runs WHERE id = {run}") == [["power or process lost"]]
 
 
-def watched(service: Installed, story: Story, fault: str, pid: int, began_s: float) -> None:
+def _watched(service: Installed, story: Story, fault: str, pid: int, began_s: float, delay_s: float) -> None:
     noticed_s, line = service.logged("Watchdog timeout", began_s)
     story.say(f"{noticed_s - began_s:.2f} s later: {line}")
     ready_s = service.ready_at_s(not_pid=pid)
@@ -244,7 +245,7 @@ def watched(service: Installed, story: Story, fault: str, pid: int, began_s: flo
     story.tell(
         fault,
         f"the watchdog fired after {noticed_s - began_s:.2f} s = {ratio:.2f} x WatchdogSec (bar: 1.5)",
-        f"READY after {ready_s - began_s:.1f} s",
+        f"READY after {ready_s - began_s:.1f} s, of which RestartSec {delay_s:.3g} s",
     )
     assert ratio <= 1.5
 
