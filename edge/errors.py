@@ -41,12 +41,14 @@ class RuntimeUnavailableError(EdgeError):
 class CameraError(EdgeError):
     """A camera that cannot be opened, or stopped giving frames."""
 
-    def __init__(self, message: str, cause: Optional[LossCause] = None) -> None:
+    def __init__(self, message: str, cause: Optional[LossCause] = None, *, needs_restart: bool = False) -> None:
         super().__init__(message)
         self.cause: Optional[LossCause] = cause
         """None where it is not known."""
         self.stuck: Optional[threading.Thread] = None
         """What could not let go of the device in time."""
+        self.needs_restart = needs_restart
+        """This process can never open it again; a new one can."""
 
 
 class ImageError(EdgeError):

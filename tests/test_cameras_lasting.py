@@ -240,6 +240,15 @@ def test_without_patience_the_first_loss_ends_it(world: World) -> None:
     assert world.opened[0].closed.wait(1)
 
 
+def test_a_camera_that_only_a_new_process_can_open_ends_it_at_once(world: World) -> None:
+    field = Field(world)
+    field.run(10)
+    with pytest.raises(CameraError, match="Only a new process"):
+        field.fail("needs restart", 60)
+    assert field.told("camera lost") == ["gone"]
+    assert len(world.opened_s) == 1
+
+
 @pytest.mark.parametrize("wait", [False, True])
 def test_a_camera_that_is_not_there_at_the_start(world: World, wait: bool) -> None:
     world.fault = "gone"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections import deque
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,6 +45,27 @@ def test_a_camera_that_no_rate_can_be_asked_of(monkeypatch: pytest.MonkeyPatch) 
     with contextlib.closing(open_camera(CameraSettings(source="picamera", fps=25.0))) as camera:
         assert camera.read(LONG_S) is not None
         assert camera.name == "CSI camera imx708, 640x480 from 2304x1296"
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["away", "plugged in again"])
+def test_a_camera_whose_devices_are_gone_asks_for_a_new_process(
+    back: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entries = [tmp_path / "81:1", tmp_path / "81:4"]
+    monkeypatch.setattr(picamera, "DEVICES", tmp_path)
+    for entry in entries:
+        entry.mkdir()
+    put(monkeypatch, "stalls")
+    camera = open_camera(CameraSettings(source="picamera"))
+    for entry in entries:
+        entry.rename(tmp_path / f"old {entry.name}")  # an entry that comes later is another one
+        if back:
+            entry.mkdir()
+    with contextlib.closing(camera), pytest.raises(CameraError, match="restart") as caught:
+        deque(iter(lambda: camera.read(LONG_S), None), maxlen=0)
+    assert caught.value.needs_restart
+    assert caught.value.cause == "gone"
+    assert fake.Picamera2.opened[-1].stops == 0  # libcamera would end the process
 
 
 def test_the_isp_makes_frames_of_the_models_size() -> None:

@@ -114,7 +114,8 @@ class Lasting:
         """The next frame, or None when none came in time, as of any camera; a lost one is looked for meanwhile.
 
         Raises:
-            CameraError: it has been lost for `give_up_s`, or too many that cannot be closed were left behind.
+            CameraError: it has been lost for `give_up_s`, only a new process can open it again, or too many that cannot be
+                closed were left behind.
         """
         deadline_s = self._clock() + timeout_s
         if self.lost is not None and not self._closing.is_set():
@@ -196,7 +197,7 @@ class Lasting:
             self._told.add(cause)
             self.faults += 1
             self._on_event("camera lost", {"why": self.lost, "cause": cause})
-        if not self._lasts or self._settings.give_up_s <= 0:
+        if not self._lasts or self._settings.give_up_s <= 0 or error.needs_restart:
             raise error
 
     def _give_up_in_time(self) -> None:

@@ -119,7 +119,8 @@ class NewestFrame:
             if self._closing.is_set():
                 return None
             if self._error is not None:
-                raise CameraError(str(self._error), self._error.cause) from self._error.__cause__
+                failed = self._error
+                raise CameraError(str(failed), failed.cause, needs_restart=failed.needs_restart) from failed.__cause__
             now_s = time.monotonic()
             stalled_s = self._arrived_s + self._stall_s
             if self._done or (self._frame is not None and now_s < stalled_s):

@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 import time
+from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
@@ -21,6 +22,8 @@ from edge.cameras import CameraSettings
 from edge.cameras.newest import LiveCamera, NewestFrame, Shot, patience_s
 from edge.errors import CameraError
 
+DEVICES = Path("/sys/dev/char")
+"""Where the kernel has an entry for each device, by its numbers."""
 _POLL_S = 0.1  # how often a wait for a frame looks whether it is closed
 _PLAUSIBLE_NS = 2_000_000_000  # how old a sensor's time stamp may be to be believed
 _BUFFERS = 4  # one being filled, one in the image processor, one waiting, one being copied
@@ -61,6 +64,7 @@ class Picamera(LiveCamera):
         except Exception as error:  # picamera2 raises RuntimeError, ValueError and what libcamera's binding has
             self._camera.close()
             raise CameraError(f"The {self.name} cannot be set up: {_one_line(error)}.", "refused") from error
+        self._devices = _entries(self._camera)
         self._slot = NewestFrame(self, self.name, patience_s(settings.stall_s, settings.fps))
         self._slot.wait_first()
 
@@ -106,6 +110,7 @@ class Picamera(LiveCamera):
             try:
                 job = self._done.get(timeout=_POLL_S)
             except queue.Empty:
+                self._require_devices()
                 continue
             self._waiting = False
             request = job.get_result()
@@ -128,14 +133,42 @@ class Picamera(LiveCamera):
         self._last_ns = stamp_ns
         return Shot(pixels, to_monotonic_ns(stamp_ns), step)
 
+    def _gone(self) -> bool:
+        """Whether the kernel no more has the devices that were opened, even if it has others of that name by now."""
+        return self._devices != _entries(self._camera)
+
+    def _require_devices(self) -> None:
+        if self._gone():
+            # libcamera 0.4 keeps such a camera: told to stop it, or when it comes back, it ends the process by SIGABRT.
+            raise CameraError(
+                f"{self.name} is gone, and only a new process can open it again: restart this one.",
+                "gone",
+                needs_restart=True,
+            )
+
     def release(self) -> None:
         """The slot's source: see `newest.Source`. Never returns when libcamera is stuck."""
         # picamera2 would close it again when the process ends, and never end where that is stuck.
         atexit.unregister(self._camera.close)
+        if self._gone():
+            return
         if self._waiting and hasattr(self._camera, "cancel_all_and_flush"):
             self._camera.cancel_all_and_flush()  # a capture that nothing will answer would stand before `stop`
         self._camera.stop()
         self._camera.close()
+
+
+def _entries(camera: Any) -> list[Optional[int]]:
+    """For each device that libcamera uses for a camera, the number of the kernel's entry; None where there is none."""
+    numbers = camera.camera_properties.get("SystemDevices", ())
+    return [_entry(DEVICES / f"{os.major(number)}:{os.minor(number)}") for number in numbers]
+
+
+def _entry(path: Path) -> Optional[int]:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None
 
 
 def to_monotonic_ns(stamp_ns: Optional[int]) -> int:

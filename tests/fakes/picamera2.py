@@ -7,6 +7,7 @@ is a buffer less, `capture_request` answers through the event loop, `SensorTimes
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from typing import ClassVar
@@ -59,7 +60,8 @@ class Picamera2:
         self.number = camera_num
         self.camera_controls = {} if "unpaced" in self.faults else {"FrameDurationLimits": (33_000, 120_000, 33_333)}
         self.model = self.cameras[camera_num]["Model"]
-        self.held = 0
+        self.camera_properties = {"SystemDevices": (os.makedev(81, 1), os.makedev(81, 4))}
+        self.held = self.stops = 0
         self.closed = False
         self._jobs: list = []
         self._running = threading.Event()
@@ -92,6 +94,7 @@ class Picamera2:
         self._jobs.clear()
 
     def stop(self) -> None:
+        self.stops += 1
         if "stuck" in self.faults:
             threading.Event().wait()
         self._running.clear()

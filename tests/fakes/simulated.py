@@ -29,7 +29,7 @@ class Clock:
 
 
 class World:
-    """What stands around the camera. `fault` is one of `FAULTS`, or None; each picture is a new one."""
+    """What stands around the camera. `fault` is one of `FAULTS`, "needs restart" or None; each picture is a new one."""
 
     def __init__(self, fps: float = 2.0) -> None:
         self.clock = Clock()
@@ -78,6 +78,8 @@ class SimulatedCamera:
             return None
         if world.fault in ("read error", "gone", "refused"):
             raise CameraError(f"It failed: {world.fault}.", None if world.fault == "read error" else "gone")
+        if world.fault == "needs restart":
+            raise CameraError("Only a new process can open it.", "gone", needs_restart=True)
         if world.fault == "silent":
             world.clock.pause(timeout_s)
             if world.clock() - self._arrived_s < self._settings.stall_s:
