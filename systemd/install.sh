@@ -157,7 +157,7 @@ make_user() {
 build() {
     say "making $ROOT/$new"
     run mkdir -p "$ROOT"
-    run rm -rf "${ROOT:?}/$new" # an installation that was cut short
+    run rm -rf "${ROOT:?}/$new" "$ROOT"/.scratch.* # of an installation that was cut short
     if [ "$dry_run" ]; then
         run sh "$here/venv.sh" "$python" "$ROOT/$new" "${pip_options[@]}" "$source"
         run ln -s -T 'lib/pythonX.Y/site-packages/edge/systemd' "$ROOT/$new/systemd"
@@ -192,12 +192,13 @@ configure() {
         say "keeping $ETC/config.yaml"
     else
         say "writing $ETC/config.yaml"
+        [ ! -d "$STATE/configured" ] || say "what was configured before the last --uninstall is in $STATE/configured"
         put 0644 "$files/config.yaml" "$ETC/config.yaml"
     fi
-    put 0644 "$files/config.example.yaml" "$ETC/config.example.yaml"
     say "checking it with the new version"
     run runuser -u "$NAME" -- "$ROOT/$new/bin/edge" config check "$ETC/config.yaml" ||
         fail "$new refuses $ETC/config.yaml, as told above: correct it and install again; nothing else has changed."
+    put 0644 "$files/config.example.yaml" "$ETC/config.example.yaml"
 }
 
 activate() { # activate VERSION: its unit, rules and commands are in force
@@ -313,9 +314,9 @@ put_back() { # put_back VERSION: that one failed, and the one before it is start
     start
     replaced=
     if ready; then
-        fail "$1 was not READY within a minute, so that $old was put back, and is READY."
+        fail "$1 did not get READY, so that $old was put back, and is READY."
     fi
-    fail "$1 was not READY within a minute, so that $old was put back, which is not READY either: $(status_line)"
+    fail "$1 did not get READY, so that $old was put back, which is not READY either: $(status_line)"
 }
 
 remember() { # remember OLD NEW: the newest two are kept
@@ -323,10 +324,10 @@ remember() { # remember OLD NEW: the newest two are kept
     if [ "$1" ] && [ "$1" != "$2" ]; then point "$ROOT/previous" "$1"; fi
     [ -d "$ROOT" ] || return 0
     local folder
-    for folder in "$ROOT"/*/ "$ROOT"/.scratch.*/; do
+    for folder in "$ROOT"/*/; do
         folder=$(basename "$folder")
         case $folder in
-            '*' | '.scratch.*' | "$2" | "$(target_of previous)" | current | previous) ;;
+            "$2" | "$(target_of previous)" | current | previous) ;;
             *)
                 say "removing $ROOT/$folder"
                 run rm -rf "${ROOT:?}/$folder"
@@ -359,6 +360,7 @@ roll_back() {
 }
 
 uninstall() {
+    local folder
     if [ ! -e "$UNIT" ] && [ ! -e "$ROOT" ] && [ ! -e "$ETC" ] && { [ ! "$purge" ] || [ ! -e "$STATE" ]; }; then
         say "nothing is installed"
         return
@@ -371,8 +373,9 @@ uninstall() {
     if [ ! "$purge" ] && [ -d "$STATE" ] && own_words; then
         say "keeping what was configured here in $STATE/configured"
         run install -d -m 0700 "$STATE/configured"
-        [ ! -d "$ETC" ] || run cp -a "$ETC/." "$STATE/configured"
-        [ ! -d "$UNIT.d" ] || run cp -a "$UNIT.d" "$STATE/configured"
+        for folder in "$ETC" "$UNIT.d"; do
+            [ ! -d "$folder" ] || run cp -a -t "$STATE/configured" "$folder"
+        done
     fi
     say "removing $ROOT, $ETC, $UNIT, $RULES and $COMMAND"
     run rm -rf "$ROOT" "$ETC" "$UNIT" "$UNIT.d" "$RULES"
