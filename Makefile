@@ -21,8 +21,10 @@ help: ## Show this list
 run: $(VENV)/.installed-$(SEES) ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
 	$(BIN)/edge run $(ARGS)
 
+# Two files at a time, as most tests keep one processor busy; in their order, for the quick ones come last. numpy's own
+# threads would only wait for each other then.
 test: $(VENV)/.test ## Install, then run the whole test suite
-	$(BIN)/python -m pytest
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-system: $(VENV)/.test ## As root: install, break and mend the service in a real systemd (a container)
 	$(BIN)/python -m pytest -s -m system
@@ -47,6 +49,7 @@ bench: $(VENV)-bench/.bench $(VENV)/.test ## Measure against named baselines, pr
 	$(VENV)-bench/bin/python -m tests.benchmarks
 	$(VENV)-bench/bin/python -m tests.benchmarks.journal
 	$(BIN)/python -m tests.benchmarks.month
+	$(BIN)/python -m tests.benchmarks.idle
 	$(BIN)/python -m tests.benchmarks.training
 
 clean: ## Remove the virtual environments

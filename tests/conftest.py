@@ -8,7 +8,7 @@ import resource
 import shutil
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +29,20 @@ KERAS_WITH_NUMPY_2 = "__array__ implementation doesn't accept a copy keyword"
 
 
 DATA = Path(os.environ.get("EDGE_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_report_to_serializable() -> Generator[None, object, object]:
+    """What a test printed may hold the name of a file that is not UTF-8, and pytest-xdist cannot send that."""
+    return _sendable((yield))
+
+
+def _sendable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _sendable(each) for key, each in value.items()}
+    return type(value)(map(_sendable, value)) if isinstance(value, (list, tuple)) else value
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import sqlite3
@@ -28,8 +29,8 @@ _TOLD = struct.Struct("<qq")
 _LONG_S, _SLACK_S = 1.2, 1.0
 
 
-def killed(work: Callable[[int], None], after_s: float) -> list[tuple[int, int]]:
-    """Let a child work for a while; gives what it told."""
+def killed(work: Callable[[int], None], after_s: float, wait_s: float = 0.0) -> list[tuple[int, int]]:
+    """Let a child work for a while, from when it first tells something or `wait_s` later on; gives what it told."""
     reading, writing = os.pipe()
     child = os.fork()
     if not child:
@@ -39,6 +40,7 @@ def killed(work: Callable[[int], None], after_s: float) -> list[tuple[int, int]]
         finally:
             os._exit(1)
     os.close(writing)
+    select.select([reading], [], [], wait_s)
     time.sleep(after_s)
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
@@ -133,7 +135,7 @@ def shrinking(folder: Path, rounds: int, chance: random.Random) -> Counter[str]:
     medium.LOOK_S = 0.0
     path, seen = folder / "j.db", Counter[str]()
     for number in range(rounds):
-        killed(recorder(path, f"run-{number}", max_bytes=90_000), 0.005 + 0.145 * chance.random() ** 2)
+        killed(recorder(path, f"run-{number}", max_bytes=90_000), 0.15 * chance.random() ** 2, wait_s=10.0)
         seen["kills"] += 1
         if begun(path):
             assert sound(path)

@@ -13,6 +13,7 @@ import pytest
 from edge import Classifier
 from edge.errors import ConfigError, EdgeError, LabelError, ModelError
 from edge.loading import BareOptions
+from edge.runtimes import trial
 from edge.tensors import pixel_table
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
@@ -136,9 +137,10 @@ def test_a_truncated_model(tmp_path: Path, tiny: Any, runtime_name: str, kept: f
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_damaged_model_ends_in_an_answer_or_a_sentence(
-    tmp_path: Path, tiny: Any, runtime_name: str, seed: int
+    tmp_path: Path, tiny: Any, runtime_name: str, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Words of the FlatBuffer changed at random; some such files crash TensorFlow Lite itself."""
+    """Words of the FlatBuffer changed at random; some such files crash TensorFlow Lite itself, one keeps it busy."""
+    monkeypatch.setattr(trial, "_TIMEOUT_S", 5.0)
     chance = random.Random(seed)
     content = bytearray(tiny["softmax_uint8"].read_bytes())
     for _ in range(2):
