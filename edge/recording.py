@@ -42,6 +42,8 @@ class Heritage(NamedTuple):
 
     control: Optional[Control]
     said: Optional[Said]
+    journal: Journal
+    """Of a run that is told to end, and may still be written."""
 
 
 class Recording:
@@ -95,16 +97,16 @@ class Recording:
         self.closed = False
         """The journal is whole."""
         path = journal_path(config.journal)
-        self._control, said = heritage or Heritage(_control(path), None)
+        self._control = heritage.control if heritage else _control(path)
         self._more = more
         self._answers = {**(answers or {}), "status": self._answer_status, "truth": self._answer_truth}
         try:
-            self.journal = journal = Journal(config.journal, facts)
+            self.journal = journal = Journal(config.journal, facts, after=heritage.journal if heritage else None)
         except BaseException:
             if self._control:
                 self._control.close()
             raise
-        self._truth.take_over(said)
+        self._truth.take_over(heritage.said if heritage else None)
         self._monitor = device.Monitor(on_reading=journal.reading)
         self._sampler = Sampler(
             pictures_folder(journal.path),
@@ -163,26 +165,24 @@ class Recording:
         }
 
     def hand_over(self, because: str) -> Heritage:
-        """End the run, but leave what must outlive it to the next one."""
+        """End the run, but leave what must outlive it to the next one, which need not wait for a slow card."""
         control, self._control = self._control, None
         if control:
             control.answer_by(_BEGINNING)
-        self._end(because)
-        return Heritage(control, self._truth.said)
+        self._sampler.close()
+        self.journal.end(because)
+        self._monitor.close()
+        return Heritage(control, self._truth.said, self.journal)
 
     def close(self, because: str = "end") -> None:
         """End the run; what was taken in is written."""
-        self._end(because)
+        if not self.closed:
+            self._sampler.close()
+            self.journal.close(because)
+            self.closed = True
+            self._monitor.close()
         if self._control:  # loses nothing when the end is cut short
             self._control.close()
-
-    def _end(self, because: str) -> None:
-        if self.closed:
-            return
-        self._sampler.close()
-        self.journal.close(because)
-        self.closed = True
-        self._monitor.close()
 
     def _answer_status(self, _: dict[str, Any]) -> dict[str, Any]:
         return self.status()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -217,6 +218,29 @@ def test_outside_its_hours_it_sleeps_and_a_reload_wakes_it(tmp_path: Path) -> No
             pass
         assert daemon.ends() == 0
         assert [kind for kind, _ in daemon.events()][:3] == ["started", "asleep", "awake"]
+
+
+def test_a_journal_that_another_program_holds_keeps_no_reload_and_no_end_waiting(tmp_path: Path) -> None:
+    with daemon_in(tmp_path) as daemon:
+        daemon.configure()
+        daemon.start()
+        daemon.notices.wait_for("READY")
+        while daemon.status()["frames"] < 3:
+            pass
+        with closing(sqlite3.connect(daemon.journal, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            daemon.configure(fps=20)
+            assert daemon.asked("reload").stdout == "reloaded: fps\n"
+            holder.execute("COMMIT")
+            while ("reloaded", {"changed": ["fps"]}) not in daemon.events():
+                time.sleep(0.1)
+            assert daemon.rows("SELECT ended_because FROM runs") == [("reloaded",), (None,)]
+            assert daemon.rows("SELECT sum(unrecorded) FROM windows") == [(0,)]
+            holder.execute("BEGIN IMMEDIATE")
+            began_s = time.monotonic()
+            assert daemon.ends() == 0
+            assert time.monotonic() - began_s < 5
+        assert "not closed in time" in daemon.log()
 
 
 STUCK = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from edge.device import Live
 from edge.journal import clock, journal_path
@@ -16,7 +16,13 @@ from edge.records import Record
 class Journal:
     """A sink that records; every method returns at once, another thread writes."""
 
-    def __init__(self, settings: JournalSettings, facts: RunFacts, clocks: Callable[[], Clocks] = clock.read) -> None:
+    def __init__(
+        self,
+        settings: JournalSettings,
+        facts: RunFacts,
+        clocks: Callable[[], Clocks] = clock.read,
+        after: Optional[Journal] = None,
+    ) -> None:
         """Begin a run.
 
         A file that cannot be written (a full disk, a read-only one) does not stop anything: see `status`.
@@ -25,12 +31,14 @@ class Journal:
             settings: where to, and what it may cost.
             facts: of the run.
             clocks: reads the clocks.
+            after: of the run before in this process, whose `end` was called; nothing is written before it is over.
 
         Raises:
             JournalError: the path is a folder, or a file that is no journal or one of a newer version.
+            AlreadyRunningError: another process records to it.
         """
         self.path = journal_path(settings)
-        self._writer = Writer(self.path, settings, facts, clocks)
+        self._writer: Writer = Writer(self.path, settings, facts, clocks, after._writer if after else None)
         self._clocks = clocks
 
     def write(self, record: Record) -> None:
@@ -56,6 +64,10 @@ class Journal:
     def status(self) -> JournalStatus:
         """How it does."""
         return self._writer.status()
+
+    def end(self, because: str) -> None:
+        """Have what is left written and the run ended, without waiting for it."""
+        self._writer.end(because)
 
     def close(self, because: str = "end") -> None:
         """Write what is left and end the run."""

@@ -47,6 +47,7 @@ class Writer:
         settings: JournalSettings,
         facts: RunFacts,
         clocks: Callable[[], Clocks] = clock.read,
+        after: Optional[Writer] = None,
     ) -> None:
         """Open the journal and start the thread; a file that cannot be written now is tried again later.
 
@@ -55,9 +56,11 @@ class Writer:
             settings: what it may cost.
             facts: of the run.
             clocks: reads the clocks.
+            after: of an earlier run in this process, which was told to end; nothing is written before it has.
 
         Raises:
             JournalError: the file is no journal, or one of a newer version.
+            AlreadyRunningError: another process records to it.
         """
         schema.refuse_others(path)
         self._path, self._clocks = path, clocks
@@ -74,9 +77,11 @@ class Writer:
         self._ledger = Ledger(0, facts, round(settings.window_s * 1e9), self._budget, began.monotonic_ns)
         self._ledger.event(began.monotonic_ns, "started", {})
         self._medium = Medium(path, settings, facts, began, self._budget)
-        self._medium.hold()
-        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
-        self._thread.start()
+        before = after.thread if after and after.thread.is_alive() else None
+        if before is None:
+            self._medium.hold()
+        self.thread: threading.Thread = threading.Thread(target=self._run, args=(before,), name="journal", daemon=True)
+        self.thread.start()
         self._ready.wait(_START_S)
 
     def put(self, item: Item) -> None:
@@ -97,7 +102,7 @@ class Writer:
     def status(self) -> JournalStatus:
         """How it goes."""
         medium, ledger = self._medium, self._ledger
-        why = medium.why if self._thread.is_alive() or self._closing is not None else "its thread ended"
+        why = medium.why if self.thread.is_alive() or self._closing is not None else "its thread ended"
         return JournalStatus(
             path=str(self._path),
             recording=why is None,
@@ -112,20 +117,23 @@ class Writer:
             moved_aside=medium.aside,
         )
 
-    def close(self, because: str) -> None:
-        """Write what is left and end the run; waits a bounded time for a slow card."""
-        first = self._closing is None
-        if first:
+    def end(self, because: str) -> None:
+        """Have what is left written and the run ended; does not wait for it."""
+        if self._closing is None:
             self._closing = because
             self._wake.set()
-        self._thread.join(_CLOSE_S)  # whoever comes second must not end the process before it is done
-        if first and (self._thread.is_alive() or self._ledger.holds):
-            _log.warning(
-                "The last of the journal %s could not be written (%s): what came since its last batch is lost.",
-                *(self._path, self._medium.why or "the medium is too slow"),
-            )
 
-    def _run(self) -> None:
+    def close(self, because: str) -> None:
+        """The same; waits a bounded time for a slow card."""
+        first = self._closing is None
+        self.end(because)
+        self.thread.join(_CLOSE_S)  # whoever comes second must not end the process before it is done
+        if first and self.thread.is_alive():
+            self._tell_of_loss()
+
+    def _run(self, before: Optional[threading.Thread]) -> None:
+        if before:
+            before.join()
         written = Written()
         self._try(self._batch)
         self._ready.set()
@@ -145,6 +153,8 @@ class Writer:
             self._budget.spend(spent, now_ns)
         self._drain()
         self._try(self._end)
+        if self._ledger.holds:
+            self._tell_of_loss()
         self._medium.close()
         self._medium.let_go()
 
@@ -181,6 +191,12 @@ class Writer:
             self._medium.write(self._ledger, now, self._closing)
             if not self._ledger.holds:
                 break
+
+    def _tell_of_loss(self) -> None:
+        _log.warning(
+            "The last of the journal %s could not be written (%s): what came since its last batch is lost.",
+            *(self._path, self._medium.why or "the medium is too slow"),
+        )
 
     def _try(self, step: Callable[[], object]) -> None:
         """What goes wrong with one thing must not end the record of all others."""

@@ -29,6 +29,8 @@ from edge.tensors import native_size_px
 _OPENING_S = 120.0
 _FLUSH_S = 3.0
 """For the loop to end by itself where a journal is written; then the journal is ended without it."""
+_LAST_S = 1.5
+"""For that, out of the five seconds that are promised; a card that takes longer loses what came last."""
 _SLEEP_S = 1.0
 _log = logging.getLogger(__name__)
 
@@ -276,6 +278,9 @@ class Service:
         self._model.close()
 
     def _abandon(self) -> None:
-        if self._recording:
-            self._recording.close("asked to stop, and stuck")
-        self._output.abandoned(self._recording is not None and not self._recording.closed)
+        recording = self._recording
+        if recording:
+            closing = threading.Thread(target=recording.close, args=("asked to stop, and stuck",), daemon=True)
+            closing.start()
+            closing.join(_LAST_S)
+        self._output.abandoned(recording is not None and not recording.closed)
