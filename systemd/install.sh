@@ -279,29 +279,31 @@ switch_to() { # switch_to VERSION: with the old one put back when the new one do
     if [ "$no_start" ]; then
         replaced=$old
         activate "$1"
-        replaced=
+        accept
         remember "$old" "$1"
         say "installed; it starts with the next boot, or with: sudo systemctl start $NAME"
         return
     fi
     replaced=$old
-    [ ! "$old" ] || stop
+    if [ "$old" ]; then
+        stop
+    else
+        accept # there is nothing to put back, and what does not start is to be looked into
+    fi
     activate "$1"
     start
     if ready; then
-        replaced=
+        accept
         [ "$dry_run" ] || say "READY: $(status_line)"
     elif [ "$state" = waiting ] && [ "$was" != active ]; then
-        replaced=
+        accept
         say "installed, and it runs, but is not READY yet: $(status_line)"
         say "it goes on by itself as soon as it can (a camera that is plugged in, for example); nothing has to be installed again"
     else
         say "$1 is not READY: $(status_line). The last lines of its log:" >&2
         show_log
-        if [ ! "$old" ]; then
-            building= # it stays, to be looked into
+        [ "$old" ] ||
             fail "$1 is installed but does not work, as told above: mend it ($ETC/config.yaml, the camera), then: sudo systemctl restart $NAME"
-        fi
         put_back "$1"
     fi
     remember "$old" "$1"
@@ -319,8 +321,9 @@ put_back() { # put_back VERSION: that one failed, and the one before it is start
     fail "$1 did not get READY, so that $old was put back, which is not READY either: $(status_line)"
 }
 
+accept() { building='' replaced=''; } # whatever comes now, what was just built stays
+
 remember() { # remember OLD NEW: the newest two are kept
-    building=
     if [ "$1" ] && [ "$1" != "$2" ]; then point "$ROOT/previous" "$1"; fi
     [ -d "$ROOT" ] || return 0
     local folder
