@@ -238,6 +238,11 @@ def test_without_patience_the_first_loss_ends_it(world: World) -> None:
             field.fail("gone", 1)
     assert field.told("camera lost") == ["gone"]
     assert world.opened[0].closed.wait(1)
+    world.fault = "refused"
+    missing = Field(world, wait=True, give_up_s=0.0)
+    with pytest.raises(CameraError, match=r"^It refuses its format\.$"):
+        missing.read()
+    assert missing.told("camera lost") == ["refused"]
 
 
 def test_a_camera_that_only_a_new_process_can_open_ends_it_at_once(world: World) -> None:

@@ -114,11 +114,13 @@ class Lasting:
         """The next frame, or None when none came in time, as of any camera; a lost one is looked for meanwhile.
 
         Raises:
-            CameraError: it has been lost for `give_up_s`, only a new process can open it again, or too many that cannot be
-                closed were left behind.
+            CameraError: it has been lost for `give_up_s`, only a new process can open it again, or too many that cannot
+                be closed were left behind.
         """
         deadline_s = self._clock() + timeout_s
         if self.lost is not None and not self._closing.is_set():
+            if self._opening and self._opening.done.is_set():
+                self._finish()  # it knows why there is none
             self._give_up_in_time()
         camera = self._camera or self._find(deadline_s)
         if camera is None or self._closing.is_set():
