@@ -63,6 +63,10 @@ class ControlError(EdgeError):
     """A running daemon cannot be asked, or cannot do what it was asked."""
 
 
+class NoDaemonError(ControlError):
+    """No daemon runs on a journal."""
+
+
 class AlreadyRunningError(ControlError):
     """Another daemon runs on the same journal."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -55,7 +56,10 @@ def caught(hang_up: bool = False) -> Iterator[Signals]:
             if not received:
                 return
             if received[0] == signal.SIGHUP:
-                signals.on_reload()
+                try:
+                    signals.on_reload()
+                except Exception:  # this thread must live to see the program end
+                    logging.getLogger(__name__).exception("A reload could not begin.")
             else:
                 signals.stop.set()
         signals.on_stop()

@@ -5,6 +5,7 @@ They import what they need when they run, so that `--help` needs nothing heavy.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from pathlib import Path
@@ -144,7 +145,8 @@ def require_journal(path: Optional[Path]) -> Path:
     named = journal_in(file)
     if named is None:
         raise ConfigError(
-            f"No journal is named: give --journal FILE, or set EDGE_JOURNAL to it; {file} names none that can be read."
+            f"No journal is named: give --journal FILE, or set EDGE_JOURNAL to it; {file} names none that can be read; "
+            "`edge config check` tells why."
         )
     return named
 
@@ -173,7 +175,8 @@ def visible(text: str) -> str:
 
 def warn(sentence: str) -> None:
     """Tell something that does not end the command."""
-    click.echo(f"Warning: {sentence}", err=True)
+    with contextlib.suppress(OSError):  # also when nobody reads it
+        click.echo(f"Warning: {sentence}", err=True)
 
 
 def printable(path: str) -> str:
@@ -183,5 +186,10 @@ def printable(path: str) -> str:
 
 def complain(error: object) -> None:
     """Tell what went wrong, each problem on a line of its own."""
-    for sentence in error.problems if isinstance(error, ConfigError) else (error,):
-        click.echo(printable(f"Error: {sentence}"), err=True)
+    for sentence in problems(error):
+        click.echo(f"Error: {sentence}", err=True)
+
+
+def problems(error: object) -> list[str]:
+    """What went wrong, a sentence for each problem, as text that can be printed."""
+    return [printable(str(each)) for each in (error.problems if isinstance(error, ConfigError) else (error,))]

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import msgspec
 
-from edge.errors import ControlError
+from edge.errors import ControlError, NoDaemonError
 
 LINE_BYTES = 65_536
 """A request holds at most so many."""
@@ -32,7 +32,8 @@ def ask(path: Path, request: Mapping[str, object], timeout_s: float = 5.0, *, jo
         What it answered.
 
     Raises:
-        ControlError: no daemon runs there, it does not answer in time, or it cannot do what was asked.
+        NoDaemonError: no daemon runs there.
+        ControlError: it does not answer in time, or it cannot do what was asked.
     """
     named = journal or path
     line = msgspec.json.encode(request) + b"\n"
@@ -41,7 +42,7 @@ def ask(path: Path, request: Mapping[str, object], timeout_s: float = 5.0, *, jo
     try:
         received = _exchange(path, line, time.monotonic() + timeout_s)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ControlError(f"No daemon is running on {named}: start `edge run --journal {named}`.") from None
+        raise NoDaemonError(f"No daemon is running on {named}: start `edge run --journal {named}`.") from None
     except socket.timeout:
         raise ControlError(f"The daemon on {named} did not answer within {timeout_s:g} s: is it stuck?") from None
     except OSError as error:

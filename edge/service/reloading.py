@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
+from collections import deque
 from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
@@ -15,6 +17,8 @@ from edge.config import Config
 from edge.errors import ConfigError, ControlError, EdgeError
 from edge.service.pulse import Pulse
 
+_OUTCOMES = 8
+"""So many are kept for those who ask later."""
 _log = logging.getLogger(__name__)
 
 
@@ -58,14 +62,17 @@ class Reloader:
         self._on_ready, self._on_refused = on_ready, on_refused
         self._lock = threading.Lock()
         self._number = 0
-        self._outcome: Optional[dict[str, Any]] = None
+        self._under_way = self._again = False
+        self._outcomes: deque[tuple[int, dict[str, Any]]] = deque(maxlen=_OUTCOMES)
         self._next: Optional[Next] = None
         self._config: Optional[Config] = None
         self._sha256 = ""
 
     def runs(self, config: Config, sha256: str) -> None:
         """Tell what the service goes by at present."""
-        self._config, self._sha256 = config, sha256
+        with self._lock:
+            self._config, self._sha256 = config, sha256
+        self._go_on()
 
     def request(self) -> int:
         """Begin; the request's number.
@@ -76,48 +83,70 @@ class Reloader:
         with self._lock:
             if self._config is None:
                 raise ControlError("The daemon is starting: try again in a moment.")
-            if self._number and self._outcome is None:
+            if self._under_way:
                 raise ControlError("A reload is under way: try again in a moment.")
             self._number += 1
-            self._outcome = None
+            self._under_way, self._again = True, False
+            number = self._number
         threading.Thread(target=self._prepare, name="reload", daemon=True).start()
-        return self._number
+        return number
+
+    def request_soon(self) -> None:
+        """Begin, at once or as soon as that can be: what is under way may have read what is older."""
+        self._again = True
+        self._go_on()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer the request "reload" of `edge.control`: begin one, or tell of that with `number` how it went."""
         number = request.get("number")
         if number is None:
             return {"number": self.request()}
+        for each, outcome in tuple(self._outcomes):
+            if each == number:
+                return {"number": number, "outcome": outcome}
         if number != self._number:
             raise ControlError(f"There is no reload {number!r} to ask for: the last was {self._number}.")
-        return {"number": number, "outcome": self._outcome}
+        return {"number": number, "outcome": None}
 
     def take(self) -> Optional[Next]:
         """What is ready to be taken over; its taker calls `done`."""
-        taken, self._next = self._next, None
+        with self._lock:
+            taken, self._next = self._next, None
         return taken
 
     def done(self, changed: tuple[str, ...]) -> None:
         """What was taken is what runs now."""
-        self._outcome = {"changed": list(changed)}
+        self._over({"changed": list(changed)})
+
+    def _over(self, outcome: dict[str, Any]) -> None:
         self._pulse.reloaded()
+        with self._lock:
+            self._outcomes.append((self._number, outcome))
+            self._under_way = False
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._again:
+            with contextlib.suppress(ControlError):  # then it is asked for again when that is over
+                self.request()
 
     def _prepare(self) -> None:
         self._pulse.reloading()
         try:
-            self._next = self._made_ready()
+            ready = self._made_ready()
         except EdgeError as error:
             self._refuse(str(error))
         except Exception as error:  # the service must go on, and whoever asked be told
             _log.exception("A reload failed in a way that nobody thought of.")
             self._refuse(f"{type(error).__name__}: {' '.join(str(error).split())} (unexpected).")
         else:
+            with self._lock:
+                self._next = ready
             self._on_ready()
 
     def _refuse(self, why: str) -> None:
         self._on_refused(why)
-        self._outcome = {"refused": why}
-        self._pulse.reloaded()
+        self._over({"refused": why})
 
     def _made_ready(self) -> Next:
         before, config = self._config, self._read()

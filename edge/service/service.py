@@ -13,7 +13,6 @@ from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
 from edge.cameras.lasting import Lasting
 from edge.classifier import Classifier
 from edge.config import Config
-from edge.errors import ControlError
 from edge.motion import Gate
 from edge.notify import Notifier
 from edge.privacy import without_passwords
@@ -63,18 +62,22 @@ class Service:
         self._turn = threading.Event()
         """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
         self.pulse = Pulse(Notifier(), self._on_first, self._check_hours)
+        self._recording: Optional[Recording] = None
         self._reloader = Reloader(read, open_model, self._require_camera, self.pulse, self._turn.set, self._on_refused)
+        signals.on_stop, signals.on_reload, signals.overdue = (
+            self._turn.set,
+            self._reloader.request_soon,
+            self._abandon,
+        )
         self._config = read()
         self._schedule = Schedule.parse(self._config.schedule)
         self._model: Classifier
         self._opened_ns = 0
         self._camera: Optional[Lasting] = None
-        self._recording: Optional[Recording] = None
         self._heritage: Optional[Heritage] = None
         self._sinks: Sequence[Sink] = ()
         self._running = False
         self._asleep: Optional[str] = None
-        signals.on_stop, signals.on_reload, signals.overdue = self._turn.set, self._on_hang_up, self._abandon
 
     def open(self) -> None:
         """Open the model.
@@ -194,7 +197,8 @@ class Service:
             self.pulse.asleep(self._asleep)
             self._turn.wait(_SLEEP_S)
         self._asleep = None
-        self._event("awake")
+        if not self._signals.stop.is_set():
+            self._event("awake")
 
     def _check_hours(self) -> None:
         if self._asleep is None and not self._schedule.awake(time.localtime()):
@@ -247,12 +251,6 @@ class Service:
     def _on_refused(self, why: str) -> None:
         _log.warning("The new configuration is refused, and the old one goes on: %s", why)
         self._event("reload refused", why=why)
-
-    def _on_hang_up(self) -> None:
-        try:
-            self._reloader.request()
-        except ControlError as error:
-            _log.warning("%s", error)
 
     def _event(self, kind: str, **detail: Any) -> None:
         if self._recording:
