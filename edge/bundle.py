@@ -116,13 +116,18 @@ def locate(model: str) -> Path:
     Raises:
         ModelError: there is none; names those that are known.
     """
-    if os.path.exists(model):  # Path.exists raises where the present folder is not ours, as under `runuser`
+    try:
+        os.stat(model)  # Path.exists raises where the present folder is not ours, as under `runuser`
         return Path(model)
+    except (OSError, ValueError) as error:
+        missing = error
     known = {folder.name: folder for folder in reversed(list(found()))}
     if model in known:
         return known[model]
     names = ", ".join(sorted(known)) or "none"
-    raise ModelError(f"No model {model!r}: expected a .tflite file, a bundle's folder or a bundle's name ({names}).")
+    raise ModelError(
+        f"No model {model!r}: expected a .tflite file, a bundle's folder or a bundle's name ({names})."
+    ) from (missing if os.sep in model else None)
 
 
 def read_contract(folder: Path) -> Contract:

@@ -74,7 +74,7 @@ def main() -> None:
     if threading.active_count() > 1:
         # Left behind: a thread that is stuck in a driver. Should it wake while Python winds down, OpenCV would abort.
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # gone, closed, never there
                 stream.flush()
         os._exit(code)
     sys.exit(code)

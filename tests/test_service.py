@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sqlite3
 import subprocess
@@ -123,8 +124,11 @@ def test_a_reload_changes_what_it_can_and_refuses_what_it_cannot(tmp_path: Path)
         assert refused.returncode == 1
         assert "fps" in refused.stderr
         assert "modle" in refused.stderr
-        daemon.configure(model={"path": "no_such_model"})
-        daemon.process.send_signal(signal.SIGHUP)
+        daemon.config.write_text("{")
+        environment = {**os.environ, "EDGE_CONFIG": str(daemon.config), "MAINPID": str(daemon.process.pid)}
+        result = subprocess.run([*EDGE, "reload"], env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 1
+        assert "no valid YAML" in result.stderr
         daemon.notices.wait_for("RELOADING")
         daemon.notices.wait_for("READY")
         before = daemon.status()["frames"]
@@ -183,9 +187,26 @@ def test_what_no_restart_can_mend_ends_with_78(
         daemon.configure(**sections)
         daemon.start()
         assert daemon.process.wait(20) == 78
+        errors = "".join(line for line in daemon.log().splitlines() if line.startswith("<3>"))
         for word in words:
-            assert word in daemon.log()
+            assert word in errors
         assert "Traceback" not in daemon.log()
+
+
+def test_a_file_that_may_come_yet_is_looked_for_again(tmp_path: Path) -> None:
+    with daemon_in(tmp_path) as daemon:
+        daemon.configure(model={"path": str(tmp_path / "disk" / "model")})
+        daemon.start()
+        assert daemon.process.wait(20) == 1
+        assert f"<3>No model '{tmp_path}/disk/model'" in daemon.log()
+
+
+def test_closed_outputs_are_no_reason_to_end(tmp_path: Path) -> None:
+    with daemon_in(tmp_path) as daemon:
+        daemon.configure()
+        command = shlex.join([*EDGE, "run", "--service", "--frames", "3", "--config", str(daemon.config)])
+        assert subprocess.run(["sh", "-c", f"exec {command} <&- >&- 2>&-"], check=False, timeout=20).returncode == 0
+        assert daemon.events()[-1] == ("stopped", {"because": "limit"})
 
 
 def test_without_a_camera_it_says_so_lives_and_gives_up_in_the_end(tmp_path: Path) -> None:

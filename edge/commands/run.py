@@ -13,12 +13,12 @@ import click
 
 from edge.commands import (
     Finite,
-    complain,
     config_option,
     configured,
     journal_option,
     json_option,
     model_options,
+    problems,
     set_option,
 )
 from edge.errors import EdgeError, JournalError
@@ -85,17 +85,38 @@ def run(
         except EdgeError as error:
             if not service:
                 raise
-            complain(error)
-            return EX_CONFIG
+            return _failed(error, mendable=_reading_failed(error))
         try:
             runner.run()
-        except JournalError as error:  # another program's file, or a newer version's
+        except EdgeError as error:
             if not service:
                 raise
-            complain(error)
-            return EX_CONFIG
+            # A journal that cannot be one is another program's file, or a newer version's.
+            return _failed(error, mendable=not isinstance(error, JournalError))
         output.ended()
     return 0
+
+
+def _failed(error: EdgeError, mendable: bool) -> int:
+    """Tell systemd's log why the service ends; the exit code.
+
+    Args:
+        error: why.
+        mendable: another start may succeed with what is configured.
+    """
+    import logging
+
+    for sentence in problems(error):
+        logging.getLogger(__name__).error("%s", sentence)
+    return 1 if mendable else EX_CONFIG
+
+
+def _reading_failed(error: EdgeError) -> bool:
+    """Whether it began with a file that is not there or cannot be read: on a disk that is mounted late, for example."""
+    cause: Optional[BaseException] = error
+    while cause and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 class _Output:
@@ -201,7 +222,13 @@ def _log_to_systemd() -> None:
             level = grave.get(record.levelno, 7)
             return "\n".join(f"<{level}>{line}" for line in super().format(record).splitlines())
 
-    faulthandler.enable()
+    for descriptor in range(3):  # the number of one that is closed would go to a socket, into which libraries write
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    with contextlib.suppress(RuntimeError, ValueError, OSError):  # no stderr
+        faulthandler.enable()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(Lines("%(message)s"))
     logging.getLogger("edge").setLevel(logging.INFO)

@@ -87,7 +87,8 @@ def _quiet_stderr() -> Iterator[None]:
     except OSError:  # started without a stderr: nothing to hold back
         yield
         return
-    sys.stderr.flush()
+    if sys.stderr:
+        sys.stderr.flush()
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     os.close(null)
