@@ -32,7 +32,7 @@ Installs the service edge-runner, or upgrades it, and starts it.
 END
 }
 
-say() { echo "$NAME: $*" || true; }
+say() { echo "$NAME: $*" 2>/dev/null || true; }
 fail() { echo "$NAME: $*" >&2; exit 1; }
 
 run() { # a command that changes something
@@ -179,7 +179,7 @@ build() {
     sh "$here/venv.sh" "$python" "$ROOT/$new" "${pip_options[@]}" "$source" ||
         fail "the packages could not be installed into $ROOT/$new, as told above: nothing has changed."
     local files
-    files=$("$ROOT/$new/bin/python" -c 'from edge.resources import shipped; print(shipped("systemd"))')
+    files=$("$ROOT/$new/bin/python" -I -c 'from edge.resources import shipped; print(shipped("systemd"))')
     ln -s -T "$(realpath --relative-to "$ROOT/$new" "$files")" "$ROOT/$new/systemd"
     rm -rf "$scratch"
     scratch=
@@ -344,6 +344,7 @@ remember() { # remember OLD NEW: the newest two are kept
 install_version() {
     check_python
     find_source
+    cd / # Python looks into the present folder too, and a checkout there is not what is installed
     check_space
     choose_folder
     say "installing $version with $("$python" --version), packages from ${offline:-the package index}"
