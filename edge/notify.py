@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from typing import Optional
 
 _LONGEST_STATUS = 500
+_WAIT_S = 1.0
+"""For a busy systemd to take what is told once only; what is told again soon does not wait."""
 
 
 class Notifier:
@@ -37,15 +39,15 @@ class Notifier:
 
     def ready(self) -> None:
         """The service does its work."""
-        self._send("READY=1")
+        self._send("READY=1", _WAIT_S)
 
     def reloading(self) -> None:
         """A new configuration is being taken over; `ready` ends that."""
-        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}", _WAIT_S)
 
     def stopping(self) -> None:
         """The service ends."""
-        self._send("STOPPING=1")
+        self._send("STOPPING=1", _WAIT_S)
 
     def status(self, words: str) -> None:
         """What it does, in one line for a person."""
@@ -67,11 +69,11 @@ class Notifier:
         wanted_s = max(seconds, self.watchdog_s)
         if wanted_s != self.watches_s:
             self.watches_s = wanted_s
-            self._send(f"WATCHDOG_USEC={round(wanted_s * 1e6)}\nWATCHDOG=1")
+            self._send(f"WATCHDOG_USEC={round(wanted_s * 1e6)}\nWATCHDOG=1", _WAIT_S)
 
-    def _send(self, message: str) -> None:
+    def _send(self, message: str, wait_s: float = 0.0) -> None:
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.setblocking(False)
+            sender.settimeout(wait_s)
             sender.sendto(message.encode("utf-8", "replace"), self._address)

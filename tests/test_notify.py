@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +49,23 @@ def test_the_watchdog_is_patient_at_a_slow_rate_and_never_less_than_the_unit_say
     notifier.watch_for(90)
     notifier.watch_for(1)
     assert [each["WATCHDOG_USEC"] for each in notices.drain()] == ["90000000", "6000000"]
+
+
+def test_a_busy_systemd_is_waited_for_with_what_is_told_once_only(notices: Notices) -> None:
+    notifier = Notifier({"NOTIFY_SOCKET": str(notices.path), "WATCHDOG_USEC": "6000000"})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others:
+        others.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                others.sendto(b"OTHER=1", str(notices.path))
+    notifier.alive()
+    relief = threading.Timer(0.2, notices.drain)
+    relief.start()
+    notifier.ready()
+    relief.join()
+    notices.drain()
+    assert {"READY": "1"} in notices.all
+    assert {"WATCHDOG": "1"} not in notices.all
 
 
 @pytest.mark.parametrize(

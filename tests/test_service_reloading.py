@@ -23,7 +23,12 @@ class Broken:
         self._reads = 0
         pulse = Pulse(Notifier({}), lambda: None, lambda: None)
         self.reloader = Reloader(
-            self._read, lambda _: pytest.fail(), lambda _: None, pulse, lambda: None, self.refusals.put
+            self._read,
+            lambda _: pytest.fail("nothing is opened"),
+            lambda _: None,
+            pulse,
+            lambda: None,
+            self.refusals.put,
         )
 
     def runs(self) -> None:

@@ -225,7 +225,7 @@ def _log_to_systemd() -> None:
     for descriptor in range(3):  # the number of one that is closed would go to a socket, into which libraries write
         try:
             os.fstat(descriptor)
-        except OSError:
+        except OSError:  # noqa: PERF203 - three times
             os.open(os.devnull, os.O_RDWR)
     with contextlib.suppress(RuntimeError, ValueError, OSError):  # no stderr
         faulthandler.enable()

@@ -44,7 +44,7 @@ class Pulse:
         """What went wrong last with the camera."""
 
     def expect(self, period_s: float, stall_s: float) -> None:
-        """Tell how much time lies between two results when all is well, and after how much a camera is lost."""
+        """Tell how much time lies between two results when all is well, and after how much a camera counts as lost."""
         self._notifier.watch_for(_PERIODS * period_s + _STALLS * stall_s)
 
     def opening(self, what: str, at_most_s: float) -> None:
@@ -80,7 +80,7 @@ class Pulse:
             self._check()
             return
         self._sign(now_s)
-        self._say(f"no camera: {lost}")
+        self._pause(f"no camera: {lost}")
         if not self._ready:
             self._notifier.extend(_PATIENCE_S)
 
@@ -89,7 +89,7 @@ class Pulse:
         if not self._ready:
             self.ready()
         self._sign(time.monotonic())
-        self._say(words)
+        self._pause(words)
 
     def ready(self) -> None:
         """The service does its work."""
@@ -124,6 +124,11 @@ class Pulse:
         fault = f"; last fault: {self.last_fault}" if self.last_fault else ""
         self._say(f"{self.camera}: {self.backend}, {rate}{age}{self._dropped} dropped{fault}")
         self._began_s, self._words_due_s, self._frames = now_s, now_s + _WORDS_EVERY_S, 0
+
+    def _pause(self, words: str) -> None:
+        """Tell why there are no results; the next one is told at once, and the rate is counted from it on."""
+        self._words_due_s, self._frames = 0.0, 0
+        self._say(words)
 
     def _say(self, words: str) -> None:
         if words != self._said:

@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional
 from edge import daemon
 from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
 from edge.cameras.lasting import Lasting
+from edge.cameras.newest import patience_s
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.motion import Gate
@@ -150,7 +151,7 @@ class Service:
         self.pulse.camera = camera
         period_s = 1 / config.fps if config.fps else 0.0
         still_s = config.motion.at_least_every_s if config.gate else 0.0
-        self.pulse.expect(max(period_s, still_s), config.camera.stall_s)
+        self.pulse.expect(max(period_s, still_s), patience_s(config.camera.stall_s, config.camera.fps))
         return self._recording
 
     def _record(self, camera: str) -> None:
