@@ -199,6 +199,7 @@ def test_killed(service: Installed, story: Story):
                 f'that run ended by "{because}"'
             )
         assert lost == 0
+        assert service.restart_delay_s() == delay_s, "a restart makes the next one later, although it was READY since"
         assert because == "power or process lost"
     ratio = statistics.median(started_s) / statistics.median(cold_s)
     story.tell(
