@@ -118,6 +118,9 @@ def test_a_reload_changes_what_it_can_and_refuses_what_it_cannot(tmp_path: Path)
         daemon.notices.wait_for("RELOADING")
         daemon.notices.wait_for("READY")
         assert daemon.status()["truth"] is not None  # what somebody said outlives a reload
+        run = daemon.status()["run"]
+        assert daemon.asked("reload").stdout == "reloaded: nothing has changed\n"
+        assert daemon.status()["run"] == run
 
         daemon.configure(fps="fast", modle={})
         refused = daemon.asked("reload")

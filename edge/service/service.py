@@ -161,7 +161,14 @@ class Service:
         self._signals.grace_s = _FLUSH_S
 
     def _take_over(self, ready: Next) -> None:
-        """Go on with another configuration, in a run of its own."""
+        """Go on with another configuration, in a run of its own; without an interruption where nothing has changed."""
+        if ready.changed:
+            self._begin_anew(ready)
+        self._event("reloaded", changed=list(ready.changed))
+        _log.info("Reloaded: %s.", ", ".join(ready.changed) or "nothing has changed")
+        self._reloader.done(ready.changed)
+
+    def _begin_anew(self, ready: Next) -> None:
         before, config = self._config, ready.config
         self._close_sinks()
         if self._recording:
@@ -178,11 +185,7 @@ class Service:
         self._config, self._schedule = config, Schedule.parse(config.schedule)
         self._running = False
         self._waits = True  # what runs must not end because the new camera is not there yet
-        recording = self._begun()
-        if recording:
-            recording.journal.event("reloaded", changed=list(ready.changed))
-        _log.info("Reloaded: %s.", ", ".join(ready.changed) or "nothing has changed")
-        self._reloader.done(ready.changed)
+        self._begun()
 
     def _sleep(self) -> None:
         """Let go of the camera until the schedule says that it is time."""
