@@ -34,6 +34,7 @@ def _begins(_: dict[str, Any]) -> object:
 
 
 _BEGINNING: Answers = {"status": _begins, "truth": _begins, "reload": _begins}
+_LISTEN_EVERY_S = 10.0
 _PACKAGES = ("numpy", "opencv-python-headless", "msgspec")
 
 
@@ -116,6 +117,7 @@ class Recording:
             on_delete=journal.forget,
             on_trouble=lambda sentence: journal.event("pictures not kept", why=sentence),
         )
+        self._listen_due_s = time.monotonic() + _LISTEN_EVERY_S
         if self._control:
             self._control.answer_by(self._answers)
 
@@ -163,6 +165,15 @@ class Recording:
             "board": _known(self._monitor.latest),
             **self._more(),
         }
+
+    def listen(self) -> None:
+        """Try again, now and then, to be asked and told where that was not possible at the start."""
+        now_s = time.monotonic()
+        if self._control is not None or self.closed or now_s < self._listen_due_s:
+            return
+        self._listen_due_s = now_s + _LISTEN_EVERY_S
+        with contextlib.suppress(ControlError):
+            self._control = Control(socket_path(self.journal.path), self._answers)
 
     def hand_over(self, because: str) -> Heritage:
         """End the run, but leave what must outlive it to the next one, which need not wait for a slow card."""
@@ -222,7 +233,7 @@ def _control(path: Path) -> Optional[Control]:
     except AlreadyRunningError:
         raise
     except ControlError as error:
-        logging.getLogger(__name__).warning("%s The daemon cannot be asked or told anything.", error)
+        logging.getLogger(__name__).warning("%s The daemon cannot be asked or told anything until it can.", error)
         return None
 
 

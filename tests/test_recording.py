@@ -21,7 +21,7 @@ from edge import Classifier, Frame, daemon
 from edge.cameras import CameraSettings, open_camera
 from edge.config import Config
 from edge.control.client import ask
-from edge.errors import AlreadyRunningError, JournalError
+from edge.errors import AlreadyRunningError, ControlError, JournalError
 from edge.journal import pictures_folder, socket_path
 from edge.journal.schema import connect_to_read
 from edge.journal.settings import JournalSettings
@@ -186,3 +186,19 @@ def test_the_command_ends_its_run(number: Any, because: str, tmp_path: Path) -> 
     assert rows(path, "SELECT sequence FROM frames ORDER BY id") == [(line["sequence"],) for line in told]
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_socket_that_could_not_be_made_at_the_start_is_made_later(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.recording._LISTEN_EVERY_S", 0.0)
+    path = tmp_path / "field.db"
+    socket_path(path).write_text("in the way")
+    with closing(Recording(config(path), classifier, "camera", 0)) as recording:
+        recording.listen()
+        with pytest.raises(ControlError):
+            ask(socket_path(path), {"do": "status"})
+        socket_path(path).unlink()
+        recording.listen()
+        answer: Any = ask(socket_path(path), {"do": "status"})
+    assert answer["run"] == classifier.run

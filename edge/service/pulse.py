@@ -42,6 +42,8 @@ class Pulse:
         self.camera = self.backend = ""
         self.last_fault: Optional[str] = None
         """What went wrong last with the camera."""
+        self.trouble: Callable[[], Optional[str]] = lambda: None
+        """Tells why the journal is not being written."""
 
     def expect(self, period_s: float, stall_s: float) -> None:
         """Tell how much time lies between two results when all is well, and after how much a camera counts as lost."""
@@ -122,7 +124,9 @@ class Pulse:
         rate = f"{self._frames / seconds:.2g} fps, " if self._words_due_s else ""
         age = "" if p50_ms is None else f"p50 {p50_ms:.1f} ms, "
         fault = f"; last fault: {self.last_fault}" if self.last_fault else ""
-        self._say(f"{self.camera}: {self.backend}, {rate}{age}{self._dropped} dropped{fault}")
+        trouble = self.trouble()
+        unwritten = f"; not recording: {trouble}" if trouble else ""
+        self._say(f"{self.camera}: {self.backend}, {rate}{age}{self._dropped} dropped{unwritten}{fault}")
         self._began_s, self._words_due_s, self._frames = now_s, now_s + _WORDS_EVERY_S, 0
 
     def _pause(self, words: str) -> None:

@@ -62,7 +62,7 @@ class Service:
         self._signals, self._output, self._limits, self._waits = signals, output, limits, waits
         self._turn = threading.Event()
         """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
-        self.pulse = Pulse(Notifier(), self._on_first, self._check_hours)
+        self.pulse = Pulse(Notifier(), self._on_first, self._check)
         self._recording: Optional[Recording] = None
         self._reloader = Reloader(read, open_model, self._require_camera, self.pulse, self._turn.set, self._on_refused)
         signals.on_stop, signals.on_reload, signals.overdue = (
@@ -158,6 +158,7 @@ class Service:
         heritage, self._heritage = self._heritage, None
         answers = {"reload": self._reloader.answer}
         self._recording = Recording(self._config, self._model, camera, self._opened_ns, heritage, answers, self._told)
+        self.pulse.trouble = lambda: self._recording.journal.status().why if self._recording else None
         self._signals.grace_s = _FLUSH_S
 
     def _take_over(self, ready: Next) -> None:
@@ -204,7 +205,10 @@ class Service:
         if not self._signals.stop.is_set():
             self._event("awake")
 
-    def _check_hours(self) -> None:
+    def _check(self) -> None:
+        """What is looked after about once a second."""
+        if self._recording:
+            self._recording.listen()
         if self._asleep is None and not self._schedule.awake(time.localtime()):
             self._turn.set()
 
