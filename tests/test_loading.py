@@ -157,6 +157,21 @@ def test_a_damaged_model_ends_in_an_answer_or_a_sentence(
             assert classifier.classify(picture("red")).predictions
 
 
+def test_a_model_that_is_replaced_by_a_damaged_one_is_tried_again(tmp_path: Path, tiny: Any) -> None:
+    """As a reload of the service does; without the trial it would end here with SIGSEGV."""
+    path, options = tmp_path / "model.tflite", BareOptions(labels=str(tiny.labels))
+    content = bytearray(tiny["softmax_uint8"].read_bytes())
+    path.write_bytes(content)
+    Classifier.open(str(path), options=options).close()
+    chance = random.Random(414)
+    for _ in range(2):
+        at = chance.randrange(8, len(content) - 4)
+        content[at : at + 4] = chance.choice([b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", chance.randbytes(4)])
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match="crashes the TensorFlow Lite runtime"):
+        Classifier.open(str(path), options=options)
+
+
 def test_a_uint8_input_takes_pixels_whatever_its_metadata_says(data: Path, tmp_path: Path) -> None:
     """The metadata of Coral's file: mean 127.5, std 127.5. MediaPipe too ignores it for uint8."""
     model = data / "coral" / "mobilenet_v2_1.0_224_quant.tflite"

@@ -85,7 +85,7 @@ def run(
         except EdgeError as error:
             if not service:
                 raise
-            return _failed(error, mendable=_reading_failed(error))
+            return _failed(error, mendable=_may_pass(error))
         try:
             runner.run()
         except EdgeError as error:
@@ -111,10 +111,10 @@ def _failed(error: EdgeError, mendable: bool) -> int:
     return 1 if mendable else EX_CONFIG
 
 
-def _reading_failed(error: EdgeError) -> bool:
-    """Whether it began with a file that is not there or cannot be read: on a disk that is mounted late, for example."""
+def _may_pass(error: EdgeError) -> bool:
+    """Whether a file is not there or cannot be read, as on a disk that is mounted late, or memory was short."""
     cause: Optional[BaseException] = error
-    while cause and not isinstance(cause, OSError):
+    while cause and not isinstance(cause, (OSError, MemoryError)):
         cause = cause.__cause__ or cause.__context__
     return cause is not None
 
