@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge.cameras import Camera, CameraSettings, open_camera
-from edge.cameras.captures import to_rgb
+from edge.cameras.captures import fourcc_number, to_rgb
 from edge.errors import CameraError
 from tests.fakes.capture import TEST_CAM, FakeCapture
 from tests.test_cameras import FAKE_DEVICE
@@ -127,9 +127,20 @@ def test_a_time_of_another_clock_is_not_believed(device: Callable[..., Camera]) 
     assert frame.captured_ns >= before_ns
 
 
+def test_a_row_of_bgr_is_a_picture_where_the_driver_says_so(device: Callable[..., Camera]) -> None:
+    modes = {
+        cv2.CAP_PROP_FOURCC: float(fourcc_number("BGR3")),
+        cv2.CAP_PROP_FRAME_WIDTH: 64.0,
+        cv2.CAP_PROP_FRAME_HEIGHT: 48.0,
+    }
+    frame = device(modes=modes, image=RED_BGR.reshape(1, -1)).read(LONG_S)
+    assert frame is not None
+    assert is_red(frame.pixels)
+
+
 def test_raw_data_from_a_device_is_an_error_when_it_is_opened(device: Callable[..., Camera]) -> None:
     with pytest.raises(CameraError, match=r"gives raw data of shape \(1, 921600\)"):
-        device(image=np.zeros((1, 921600), np.uint8))
+        device(modes={cv2.CAP_PROP_FOURCC: float(fourcc_number("H264"))}, image=np.zeros((1, 921600), np.uint8))
 
 
 def test_a_device_that_is_unplugged(device: Callable[..., Camera], monkeypatch: pytest.MonkeyPatch) -> None:

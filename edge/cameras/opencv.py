@@ -26,6 +26,7 @@ _MOST_FAILURES = 50  # reads or pictures, one after the other: about a second wh
 _PLAUSIBLE_NS = 1_000_000_000  # how old a driver's time stamp may be to be believed
 _LONGEST_PASSWORD_BYTES = 1024
 _ABOUT = 0.9  # FFmpeg's time-outs may end a little early
+_JPEG = ("MJPG", "JPEG")
 _BUFFERS = 2  # the driver fills one while the other is read; more would only make frames older
 
 
@@ -60,6 +61,9 @@ class Device(LiveCamera):
             int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)),
         )
         fourcc = fourcc_name(int(self._capture.get(cv2.CAP_PROP_FOURCC)))
+        # Told to decode JPEGs, OpenCV gives the picture before a broken one again, as if it were new.
+        self._decodes = fourcc in _JPEG and self._capture.set(cv2.CAP_PROP_CONVERT_RGB, 0.0)
+        self._is_bgr = fourcc == "BGR3"
         got = (fourcc, self._size_px[1], self._size_px[0], self._capture.get(cv2.CAP_PROP_FPS))
         self.name = f"V4L2 camera {self._path} ({node.card}), {_mode(got)}"
         if got[:3] != asked[:3] or abs(got[3] - asked[3]) > 0.5:
@@ -84,6 +88,12 @@ class Device(LiveCamera):
 
     def _pixels(self) -> Optional[NDArray[np.uint8]]:
         given, image = self._capture.retrieve()
+        if given and len(image) == 1:
+            if self._decodes:
+                decoded = cv2.imdecode(image, cv2.IMREAD_COLOR)
+                given, image = decoded is not None, image if decoded is None else decoded
+            elif self._is_bgr and image.size == self._size_px[0] * self._size_px[1] * 3:
+                image = image.reshape(*self._size_px, 3)  # OpenCV 4 leaves it as it came
         if given:
             self._broken = 0
             return to_rgb(image, self.name, self._size_px)

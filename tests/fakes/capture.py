@@ -12,6 +12,7 @@ import numpy as np
 from edge.cameras.v4l2 import Node
 
 RED_BGR = (0, 0, 255)
+MJPG = cv2.VideoWriter.fourcc(*"MJPG")
 TEST_CAM = Node("uvcvideo", "Test Cam", "usb-0000:01:00.0-1.3", 0x04200001)
 
 
@@ -30,7 +31,7 @@ class FakeCapture:
         self.asked: list[int] = []
         self.released = False
         self.decoded = 0
-        self._values = {cv2.CAP_PROP_FOURCC: 0.0, cv2.CAP_PROP_FPS: 30.0}
+        self._values = {cv2.CAP_PROP_FOURCC: 0.0, cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_CONVERT_RGB: 1.0}
         self.grabbed = 0
         self._captured_s = 0.0
         FakeCapture.opened.append(self)
@@ -60,12 +61,15 @@ class FakeCapture:
 
     def retrieve(self):
         self.decoded += 1
-        if "broken" in self.faults and self.grabbed > 3:
-            return False, None
         if self.image is not None:
             return True, self.image
         height, width = int(self.get(cv2.CAP_PROP_FRAME_HEIGHT)), int(self.get(cv2.CAP_PROP_FRAME_WIDTH))
-        return True, np.full((height, width, 3), RED_BGR, np.uint8)
+        picture = np.full((height, width, 3), RED_BGR, np.uint8)
+        if self.get(cv2.CAP_PROP_FOURCC) != MJPG or self._values[cv2.CAP_PROP_CONVERT_RGB]:
+            return True, picture  # OpenCV does so also when it is a JPEG that cannot be decoded
+        if "broken" in self.faults and self.grabbed > 3:
+            return True, np.zeros((1, 5000), np.uint8)
+        return True, cv2.imencode(".jpg", picture)[1].reshape(1, -1)
 
     def release(self) -> None:
         assert not self.released
