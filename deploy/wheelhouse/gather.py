@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Callable, Optional
 
 import msgspec
 
@@ -168,12 +169,11 @@ def _constraint(numpy: Optional[str], scratch: Path) -> list[object]:
 def _installed(requirement: str, numpy: Optional[str], found: Path, target: Target) -> set[str]:
     """Names of the wheels that pip would install, as on the device: from this folder alone, and nothing else set."""
     scratch = found.parent
-    report = scratch / "report.json"
-    where = ["--no-index", "--find-links", found, "--target", scratch / "target", "--ignore-installed"]
-    arguments = ["install", "--dry-run", "--report", report, *where, *_constraint(numpy, scratch), requirement]
-    pip_process.run(arguments, scratch, target, configured=False)
-    document: dict[str, Any] = msgspec.json.decode(report.read_bytes())
-    return {each["download_info"]["url"].rpartition("/")[2] for each in document["install"]}
+    # Not `install --dry-run`: the pip that comes with Python 3.11 compares there with the Python that it runs in.
+    with tempfile.TemporaryDirectory(dir=scratch) as enough:
+        arguments = ["download", "--no-index", "--find-links", found, "--dest", enough, *_constraint(numpy, scratch)]
+        pip_process.run([*arguments, requirement], scratch, target, configured=False)
+        return set(os.listdir(enough))
 
 
 def _require_tflite(extras: tuple[str, ...], names: set[str], target: Target) -> None:
