@@ -35,7 +35,8 @@ class PixelFormat(metaclass=_AnyName):
     pass
 END
 [ -f "$vm/key" ] || ssh-keygen -q -t ed25519 -N '' -f "$vm/key"
-mkdir -p -m 700 "$root/root/.ssh"
+mkdir -p "$root/root/.ssh"
+chmod 700 "$root/root/.ssh"
 cp "$vm/key.pub" "$root/root/.ssh/authorized_keys"
 mkdir -p "$root/usr/lib/modules" "$root/mnt/host"
 cp -a "$vm"/modules/lib/modules/* "$root/usr/lib/modules/"

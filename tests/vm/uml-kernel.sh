@@ -26,7 +26,7 @@ build=$vm/build
 make -s -C linux ARCH=um O="$build" defconfig
 (cd "$build" && ../source/linux/scripts/kconfig/merge_config.sh -m .config "$here/uml.fragment" >/dev/null)
 make -s -C linux ARCH=um O="$build" olddefconfig
-for wanted in $(sed -n 's/^CONFIG_\(.*\)=[ym]$/\1/p' "$here/uml.fragment"); do
+sed -n 's/^CONFIG_\(.*\)=[ym]$/\1/p' "$here/uml.fragment" | while read -r wanted; do
     grep -q "^CONFIG_$wanted=" "$build/.config" || { echo "the kernel cannot have CONFIG_$wanted" >&2; exit 1; }
 done
 make -s -C linux ARCH=um O="$build" -j"$(nproc)" linux modules

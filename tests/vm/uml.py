@@ -32,7 +32,8 @@ _TOOLS = {
     "apt-get": "apt",
 }
 _DISK_BYTES = 8 << 30
-_BOOT_S = 180.0
+_BOOT_S = 75.0
+_ATTEMPTS = 4
 _MEMORY_MB = 1536
 _HOST, _GUEST = "10.99.0.1", "10.99.0.2"
 
@@ -68,7 +69,7 @@ class Machine:
     """A booted guest."""
 
     def __init__(self, process: subprocess.Popen[bytes], folder: Path) -> None:
-        self._process = process
+        self.process = process
         self._folder = folder
 
     def ssh(self, command: str, *, check: bool = True, timeout_s: float = 120.0) -> str:
@@ -78,7 +79,7 @@ class Machine:
             RuntimeError: it ended with another code than 0, and `check` is set.
             subprocess.TimeoutExpired: it took longer than `timeout_s`.
         """
-        namespace = ["nsenter", f"--net=/proc/{self._process.pid}/ns/net"]
+        namespace = ["nsenter", f"--net=/proc/{self.process.pid}/ns/net"]
         options = {
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
@@ -122,8 +123,28 @@ def booted(folder: Path) -> Iterator[Machine]:
     """Boot a guest with a disk as it was made, and an empty network of its own; afterwards nothing is left of it.
 
     Args:
-        folder: an empty one, for what it writes.
+        folder: one that is not there yet, for what it writes.
+
+    Raises:
+        RuntimeError: it did not come up, several times.
     """
+    for attempt in range(_ATTEMPTS):
+        machine = _started(folder)
+        try:
+            if _is_up(machine):
+                machine.ssh("mount -t hostfs -o ro none /mnt/host")
+                yield machine
+                return
+            # About one boot in six hangs in the middle, for a reason that is not known.
+            last = (folder / "console").read_text("utf-8", "replace")[-300:]
+            print(f"the guest did not come up within {_BOOT_S:.0f} s, attempt {attempt + 1}: {last!r}", flush=True)
+        finally:
+            _stop(machine)
+            shutil.rmtree(folder, ignore_errors=True)
+    raise RuntimeError(f"The user-mode Linux did not come up within {_BOOT_S:.0f} s, {_ATTEMPTS} times.")
+
+
+def _started(folder: Path) -> Machine:
     (folder / "share").mkdir(parents=True)
     (folder / "temporary").mkdir()
     tap = (
@@ -136,7 +157,7 @@ def booted(folder: Path) -> Iterator[Machine]:
     kernel += [f"mem={_MEMORY_MB}M", f"uml_dir={folder}", "umid=guest", "vec0:transport=tap,ifname=tap0,depth=64"]
     kernel += ["con=null", "con0=null,fd:1", "ssl=null", f"hostfs={folder / 'share'}"]
     # When this process dies so does the shell, and with it all of the guest and the network that only they had.
-    words = [
+    apart = [
         "setpriv",
         "--pdeathsig",
         "KILL",
@@ -149,20 +170,13 @@ def booted(folder: Path) -> Iterator[Machine]:
     ]
     with open(folder / "console", "wb") as console:
         process = subprocess.Popen(
-            [*words, "sh", "-c", tap + shlex.join(kernel) + "; exit $?"],
+            [*apart, "sh", "-c", tap + shlex.join(kernel) + "; exit $?"],
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TMPDIR": _temporary(folder)},
         )
-    machine = Machine(process, folder)
-    try:
-        _wait(machine, process, folder / "console")
-        machine.ssh("mount -t hostfs -o ro none /mnt/host")
-        yield machine
-    finally:
-        _stop(machine, process)
-        shutil.rmtree(folder, ignore_errors=True)
+    return Machine(process, folder)
 
 
 def _temporary(folder: Path) -> str:
@@ -173,18 +187,18 @@ def _temporary(folder: Path) -> str:
     return str(folder / "temporary")
 
 
-def _wait(machine: Machine, process: subprocess.Popen[bytes], console: Path) -> None:
+def _is_up(machine: Machine) -> bool:
     deadline_s = time.monotonic() + _BOOT_S
-    while time.monotonic() < deadline_s and process.poll() is None:
+    while time.monotonic() < deadline_s and machine.process.poll() is None:
         with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
             machine.ssh("true", timeout_s=10)
-            return
+            return True
         time.sleep(0.3)
-    last = console.read_text("utf-8", "replace")[-2000:]
-    raise RuntimeError(f"The user-mode Linux did not come up within {_BOOT_S:.0f} s; its console ended with:\n{last}")
+    return False
 
 
-def _stop(machine: Machine, process: subprocess.Popen[bytes]) -> None:
+def _stop(machine: Machine) -> None:
+    process = machine.process
     with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
         machine.ssh("systemctl poweroff", check=False, timeout_s=10)
     try:
