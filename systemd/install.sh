@@ -143,7 +143,9 @@ choose_folder() { # sets new, the folder of the new version: one that neither li
 make_user() {
     if ! id -u "$NAME" >/dev/null 2>&1; then
         say "adding the user $NAME, without a shell"
-        run useradd --system --user-group --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME"
+        local own=--user-group
+        if getent group "$NAME" >/dev/null; then own=--gid=$NAME; fi # left because somebody else is in it
+        run useradd --system "$own" --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME"
     fi
     local group groups=()
     for group in video render plugdev coral apex; do
@@ -365,7 +367,8 @@ roll_back() {
 
 uninstall() {
     local folder
-    if [ ! -e "$UNIT" ] && [ ! -e "$ROOT" ] && [ ! -e "$ETC" ] && { [ ! "$purge" ] || [ ! -e "$STATE" ]; }; then
+    if [ ! -e "$UNIT" ] && [ ! -e "$ROOT" ] && [ ! -e "$ETC" ] &&
+        { [ ! "$purge" ] || { [ ! -e "$STATE" ] && ! id -u "$NAME" >/dev/null 2>&1; }; }; then
         say "nothing is installed"
         return
     fi
@@ -388,7 +391,8 @@ uninstall() {
     if [ "$purge" ]; then
         say "removing $STATE and the user $NAME"
         run rm -rf "$STATE"
-        if id -u "$NAME" >/dev/null 2>&1; then run userdel "$NAME"; fi
+        if id -u "$NAME" >/dev/null 2>&1; then run userdel "$NAME" 2>/dev/null || fail "the user $NAME cannot be removed: does a process of it still run?"; fi
+        if getent group "$NAME" >/dev/null; then run groupdel "$NAME"; fi # userdel leaves it to others who are in it
     elif [ -d "$STATE" ]; then
         say "the journal stays in $STATE, and the user $NAME, whose it is; --uninstall --purge removes both"
     fi

@@ -24,7 +24,7 @@ def service(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     ("arguments", "command"),
     [
         (["status"], "systemctl --no-pager status edge-runner"),
-        (["restart"], "systemctl restart edge-runner"),
+        (["restart"], "systemctl --no-block restart edge-runner"),
         (["logs"], "journalctl --no-pager --unit edge-runner --lines 50"),
         (["logs", "-f", "-n", "3"], "journalctl --no-pager --unit edge-runner --lines 3 --follow"),
     ],

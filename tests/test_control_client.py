@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_nobody_is_there(path: Path) -> None:
-    sentence = "No daemon is running on field.db: start `edge run --journal field.db`."
+    sentence = "No daemon is running on field.db: start `edge run --journal field.db`, or the service (`edge service`)."
     with pytest.raises(ControlError) as caught:
         ask(path, {"do": "status"}, journal=Path("field.db"))
     assert str(caught.value) == sentence

@@ -214,7 +214,7 @@ def test_closed_outputs_are_no_reason_to_end(tmp_path: Path) -> None:
 
 def test_without_a_camera_it_says_so_lives_and_gives_up_in_the_end(tmp_path: Path) -> None:
     with daemon_in(tmp_path) as daemon:
-        daemon.configure(camera={"source": "/dev/video97", "give_up_s": 2})
+        daemon.configure(camera={"source": "/dev/video97", "give_up_s": 6})
         daemon.start()
         daemon.notices.wait_for("STATUS", "no camera: There is no camera at /dev/video97")
         daemon.notices.wait_for("EXTEND_TIMEOUT_USEC")
@@ -312,7 +312,17 @@ def test_only_changed_pictures_are_classified_when_motion_is_asked_for(tmp_path:
         while daemon.status()["frames"] < 4:
             time.sleep(0.1)
         status = daemon.status()
-        assert status["unchanged"] > 5 * status["frames"]
+        assert status["unchanged"] > status["frames"]
         assert daemon.ends() == 0
         drops: dict[str, int] = json.loads(daemon.rows("SELECT drops FROM windows")[0][0])
         assert drops["unchanged"] >= status["unchanged"]
+
+
+def test_a_limit_of_time_also_ends_a_night() -> None:
+    now = datetime.now()
+    later = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+    command = [*EDGE, "run", "--camera", "scene", "--seconds", "0.5", "--set", f'schedule=["{later}"]']
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert result.returncode == 0
+    assert f"asleep until {later[:5]}" in result.stderr
+    assert "0 frames" in result.stdout

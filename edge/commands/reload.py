@@ -21,14 +21,14 @@ _EVERY_S = 0.1
 @click.option("--timeout", "timeout_s", type=click.FloatRange(1, 600), default=60.0, help="Seconds to wait. [60]")
 def reload(journal: Optional[Path], timeout_s: float) -> None:
     """Have a running daemon read its configuration again; when it refuses, its old one goes on."""
+    until_s = time.monotonic() + timeout_s
     try:
         path = require_journal(journal)
-    except ConfigError:
+        number = _ask(path)["number"]
+    except (ConfigError, NoDaemonError):  # also where the file names another journal by now
         if not _hung_up():
             raise
         return
-    until_s = time.monotonic() + timeout_s
-    number = _ask(path)["number"]
     while time.monotonic() < until_s:
         time.sleep(_EVERY_S)
         try:

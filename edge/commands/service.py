@@ -35,8 +35,8 @@ def logs(follow: bool, lines: int) -> None:
 
 @service.command()
 def restart() -> None:
-    """Start it again; ends when it is READY, which it is not before it sees a camera."""
-    _become(["systemctl", "restart", UNIT])
+    """Start it again; does not wait until it is READY, which without a camera takes long."""
+    _become(["systemctl", "--no-block", "restart", UNIT])
 
 
 def _become(command: list[str]) -> None:

@@ -42,9 +42,15 @@ def ask(path: Path, request: Mapping[str, object], timeout_s: float = 5.0, *, jo
     try:
         received = _exchange(path, line, time.monotonic() + timeout_s)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise NoDaemonError(f"No daemon is running on {named}: start `edge run --journal {named}`.") from None
+        raise NoDaemonError(
+            f"No daemon is running on {named}: start `edge run --journal {named}`, or the service (`edge service`)."
+        ) from None
     except socket.timeout:
         raise ControlError(f"The daemon on {named} did not answer within {timeout_s:g} s: is it stuck?") from None
+    except PermissionError:
+        raise ControlError(
+            f"You may not ask the daemon on {named}: it takes sudo, or the group that owns {path}."
+        ) from None
     except OSError as error:
         raise ControlError(f"Cannot ask the daemon on {named}: {error.strerror or error} ({path}).") from None
     try:

@@ -16,12 +16,19 @@ def journal_path(settings: JournalSettings) -> Path:
     """The file that is recorded to.
 
     Raises:
-        JournalError: none is named, or it is a folder.
+        JournalError: none is named, it is a folder, or where it lies may not be looked at.
     """
     if settings.path is None:
         raise JournalError("No journal is named: expected a file, which may be a new one.")
     path = Path(settings.path).expanduser().resolve()  # what lies beside it lies beside the file, not beside a link
-    if path.is_dir():
+    try:
+        is_folder = path.is_dir()
+    except OSError as error:
+        raise JournalError(
+            f"The journal {path} cannot be reached ({error.strerror}): expected a folder that this user may enter; a "
+            "systemd unit needs it in ReadWritePaths=, and below /home not ProtectHome=yes."
+        ) from None
+    if is_folder:
         raise JournalError(f"The journal {path} is a folder: expected a file, which may be a new one.")
     return path
 

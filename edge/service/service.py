@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -115,7 +116,7 @@ class Service:
             elif self._schedule.awake(time.localtime()):
                 because = self._classify()
             else:
-                self._sleep()
+                because = self._sleep()
         self._end(because)
 
     def _classify(self) -> Optional[str]:
@@ -188,8 +189,8 @@ class Service:
         self._waits = True  # what runs must not end because the new camera is not there yet
         self._begun()
 
-    def _sleep(self) -> None:
-        """Let go of the camera until the schedule says that it is time."""
+    def _sleep(self) -> Optional[str]:
+        """Let go of the camera until the schedule says that it is time; why the service ends, None where it goes on."""
         if can_be_lost(self._config.camera.source):
             self._let_go_of_camera()
         else:
@@ -198,12 +199,18 @@ class Service:
         until = self._schedule.next_change(time.localtime())
         self._asleep = f"asleep until {until}"
         self._event("asleep", until=until)
-        while not self._turn.is_set() and not self._schedule.awake(time.localtime()):
+        _log.warning("By its schedule it is %s.", self._asleep)
+        seconds = self._limits[1]
+        until_s = math.inf if seconds is None else time.monotonic() + seconds - self.totals.seconds
+        while not (self._turn.is_set() or time.monotonic() >= until_s or self._schedule.awake(time.localtime())):
             self.pulse.asleep(self._asleep)
-            self._turn.wait(_SLEEP_S)
+            self._turn.wait(min(_SLEEP_S, max(0.0, until_s - time.monotonic())))
         self._asleep = None
+        if time.monotonic() >= until_s:
+            return "limit"
         if not self._signals.stop.is_set():
             self._event("awake")
+        return None
 
     def _check(self) -> None:
         """What is looked after about once a second."""
