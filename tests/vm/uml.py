@@ -135,7 +135,7 @@ def booted(folder: Path) -> Iterator[Machine]:
                 machine.ssh("mount -t hostfs -o ro none /mnt/host")
                 yield machine
                 return
-            # About one boot in six hangs in the middle, for a reason that is not known.
+            # Now and then a boot hangs in the middle, for a reason that is not known.
             last = (folder / "console").read_text("utf-8", "replace")[-300:]
             print(f"the guest did not come up within {_BOOT_S:.0f} s, attempt {attempt + 1}: {last!r}", flush=True)
         finally:
