@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import tempfile
@@ -16,11 +15,11 @@ import msgspec
 from deploy import files
 from deploy.wheelhouse import own, pip_process
 from deploy.wheelhouse.targets import Target
+from edge.bundle import sha256_of
 from edge.errors import ConfigError, WheelhouseError
 
 SUMS = "SHA256SUMS"
 _SCRATCH = ".gathering"
-_CHUNK_BYTES = 1 << 20
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -105,7 +104,7 @@ def gather(request: Request, say: Callable[[str], None]) -> Report:
             (out / name).unlink()
     digests = {each.file: each.sha256 for each in wheels}
     everything = sorted(path.name for path in out.glob("*.whl"))
-    lines = [f"{digests.get(name) or _sha256(out / name)}  {name}\n" for name in everything]
+    lines = [f"{digests.get(name) or sha256_of(out / name)}  {name}\n" for name in everything]
     files.write(out / SUMS, "".join(lines))
     return Report(
         out=str(out),
@@ -186,15 +185,7 @@ def _require_tflite(extras: tuple[str, ...], names: set[str], target: Target) ->
 
 def _wheel(path: Path, uses: list[set[str]]) -> Wheel:
     in_use = [path.name in names for names in uses]
-    return Wheel(path.name, path.stat().st_size, _sha256(path), in_use[0], in_use[-1])
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return Wheel(path.name, path.stat().st_size, sha256_of(path), in_use[0], in_use[-1])
 
 
 def _move(wheels: tuple[Wheel, ...], found: Path, out: Path) -> int:
@@ -203,6 +194,6 @@ def _move(wheels: tuple[Wheel, ...], found: Path, out: Path) -> int:
     for wheel in wheels:
         place = out / wheel.file
         new += not place.exists()
-        if not place.exists() or _sha256(place) != wheel.sha256:
+        if not place.exists() or sha256_of(place) != wheel.sha256:
             os.replace(found / wheel.file, place)
     return new
