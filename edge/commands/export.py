@@ -8,6 +8,7 @@ from typing import Optional
 
 import click
 
+from edge.commands import require_journal
 from edge.errors import ConfigError
 
 # As in `edge.report.exports.export` and `edge.report.exports.exported`, which need NumPy.
@@ -25,22 +26,22 @@ TABLES = ("frames", "windows", "events", "labels", "pictures", "runs")
 def export(journal: Optional[Path], form: str, table: str, out: Optional[Path]) -> None:
     """Write a table of a journal for other programs.
 
-    JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL where it is not given.
+    JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL or the installed
+    service's where it is not given.
 
     frames: those that were kept, each with how many it stands for; their truth is as known today. windows: a minute
     each, with all frames. Times are UTC. Parquet needs --out, and `pip install "edge-runner[parquet]"`.
     """
-    if journal is None:
-        raise ConfigError("No journal is named: give JOURNAL, or set EDGE_JOURNAL to it.")
+    path = require_journal(journal)
     if out is None and form == "parquet":
         raise ConfigError("Parquet is no text for a terminal: say where to with --out FILE.")
     from edge.report.exports.export import write
 
     if out is None:
-        write(journal, table, form, sys.stdout.buffer)
+        write(path, table, form, sys.stdout.buffer)
         return
     from edge.report.exports.files import replacing
 
     with replacing(out) as file:
-        rows = write(journal, table, form, file)
+        rows = write(path, table, form, file)
     click.echo(f"{out} ({rows} rows)")

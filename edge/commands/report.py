@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from edge.commands import json_option
-from edge.errors import ConfigError
+from edge.commands import json_option, require_journal
 
 _MEGABYTE = 1_000_000
 
@@ -26,17 +25,16 @@ _MEGABYTE = 1_000_000
 def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Make a page of what journals tell: latency, accuracy, temperature, drops and what went wrong.
 
-    JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL where none is given. Several are
-    shown side by side and merged. The page needs `pip install "edge-runner[report]"`, --json does not.
+    JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL or the installed service's where none
+    is given. Several are shown side by side and merged. The page needs `pip install "edge-runner[report]"`, --json does
+    not.
     """
     import msgspec
 
     from edge.report.gather import gather
 
     named = os.environ.get("EDGE_JOURNAL")
-    if not journals and not named:
-        raise ConfigError("No journal is named: give JOURNAL, or set EDGE_JOURNAL to it.")
-    paths = journals or (Path(str(named)),)
+    paths = journals or (require_journal(Path(named) if named else None),)
     if as_json and click.get_current_context().get_parameter_source("out") is click.core.ParameterSource.COMMANDLINE:
         raise click.UsageError("--out is for the page, and --json prints: give one of them.")
     if as_json:
