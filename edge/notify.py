@@ -32,11 +32,6 @@ class Notifier:
         self.watches_s = self.watchdog_s
         """The same at present: see `watch_for`."""
 
-    @property
-    def listens(self) -> bool:
-        """Whether there is a systemd to tell."""
-        return bool(self._address)
-
     def ready(self) -> None:
         """The service does its work."""
         self._send("READY=1", _WAIT_S)
