@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 import msgspec
 
@@ -16,6 +16,7 @@ from edge.errors import ConfigError, ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import NS_PER_MS, Ran
 from edge.runtimes import open_runtime, require
+from edge.runtimes.settings import RuntimeSettings
 from edge.runtimes.trial import require_sound
 from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, shown_insufficient, summary, table
 
@@ -110,7 +111,7 @@ class _Watch:
 def bench(
     model: str,
     *,
-    runtime: str = "auto",
+    runtime: Union[str, RuntimeSettings] = "auto",
     threads: Optional[int] = None,
     options: Optional[BareOptions] = None,
     seconds: float = 10.0,
@@ -120,8 +121,8 @@ def bench(
 
     Args:
         model: a bundle's name or folder, or a .tflite file.
-        runtime: a runtime's name, or "auto".
-        threads: of the interpreter; None for the default.
+        runtime: a runtime's name, or all that can be said about running.
+        threads: of the interpreter; None for the settings' own.
         options: what a bare file cannot tell.
         seconds: least length of the steady state, more than 0; the whole takes half as long again.
         root: where the sensors are found, see `edge.device.read`.
@@ -133,10 +134,11 @@ def bench(
     """
     if not seconds > 0:
         raise ConfigError(f"A steady state of {seconds} seconds was asked for: expected more than 0.")
+    settings = RuntimeSettings.of(runtime, threads)
     device = devices.read(root).as_json()
-    load_ns, first_ns = _first_use(model, runtime, threads, options)
+    load_ns, first_ns = _first_use(model, settings, options)
     opening_ns = time.monotonic_ns()
-    with Classifier(*open_model(model, runtime, threads, options)) as classifier:
+    with Classifier(*open_model(model, settings, options)) as classifier:
         open_ns = time.monotonic_ns() - opening_ns
         frame = bundles.golden_picture(0, *_FRAME_PX)
         classifier.classify(frame)  # the input that invoke() is timed with
@@ -215,21 +217,21 @@ def _device_line(device: dict[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _first_use(model: str, runtime: str, threads: Optional[int], options: Optional[BareOptions]) -> tuple[int, int]:
+def _first_use(model: str, runtime: RuntimeSettings, options: Optional[BareOptions]) -> tuple[int, int]:
     """Nanoseconds of loading a model and of its first invoke(), before anything has warmed the process up."""
     path = bundles.locate(model)
     if path.is_dir():
         path /= bundles.read_contract(path).file
     else:
         tflite_file.read(path)
-        require_sound(runtime, path.resolve())
+        require_sound(runtime.name, path.resolve())
     bundles.sha256_of(path)  # brings the file into the page cache
-    require(runtime)  # so that Python's import is not taken for the model's load
+    require(runtime.name)  # so that Python's import is not taken for the model's load
     loading_ns = time.monotonic_ns()
     try:
-        opened = open_runtime(runtime, path, threads)
+        opened = open_runtime(runtime.name, path, runtime.threads)
     except ModelError:
-        open_model(model, runtime, threads, options)  # knows more of what is wrong with a model, and says so
+        open_model(model, runtime, options)  # knows more of what is wrong with a model, and says so
         raise
     invoking_ns = time.monotonic_ns()
     opened.invoke()

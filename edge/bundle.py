@@ -59,6 +59,21 @@ class Provenance(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     versions: dict[str, str] = {}
 
 
+class Compiled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The same model, compiled for an Edge TPU; what the compiler said of it."""
+
+    file: str
+    sha256: str
+    compiler: str
+    """Its version."""
+    tpu_operators: int
+    cpu_operators: int
+    on_chip_bytes: Optional[int] = None
+    """Parameters that stay in the Edge TPU's own memory."""
+    off_chip_bytes: Optional[int] = None
+    """Parameters that are sent anew for each inference."""
+
+
 class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The content of model.yaml."""
 
@@ -73,6 +88,7 @@ class Contract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     golden: Golden
     provenance: Provenance
     accuracy: Optional[Accuracy] = None
+    edgetpu: Optional[Compiled] = None
 
 
 class Bundle(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from edge.errors import ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import Frame, Ran, Record, Timings
 from edge.runtimes import Runtime
+from edge.runtimes.settings import RuntimeSettings
 from edge.tensors import InputSpec, OutputSpec, Preprocessor, top
 
 
@@ -27,6 +28,8 @@ class Answer(msgspec.Struct, frozen=True):
     """Shape (classes,), the output's own dtype."""
     preprocess_ns: int
     invoke_ns: int
+    backend: str
+    """What ran the model."""
 
 
 class Classifier:
@@ -51,14 +54,23 @@ class Classifier:
         cls,
         model: str,
         *,
-        runtime: str = "auto",
+        runtime: Union[str, RuntimeSettings] = "auto",
         threads: Optional[int] = None,
         top: int = 5,
         options: Optional[BareOptions] = None,
         check_golden: bool = True,
     ) -> Classifier:
-        """Open a bundle (by name or folder) or a bare .tflite; see `edge.loading.open_model` for the errors."""
-        opened = cls(*open_model(model, runtime, threads, options), top)
+        """Open a bundle (by name or folder) or a bare .tflite; see `edge.loading.open_model` for the errors.
+
+        Args:
+            model: its name or path.
+            runtime: a runtime's name, or all that can be said about running.
+            threads: of the interpreter; None for the settings' own.
+            top: predictions in a record.
+            options: what a bare file cannot tell.
+            check_golden: make sure that a bundle answers its golden input as promised.
+        """
+        opened = cls(*open_model(model, RuntimeSettings.of(runtime, threads), options), top)
         try:
             if check_golden:
                 opened.check_golden()
@@ -123,7 +135,8 @@ class Classifier:
         if self.first_invoke_ns is None:
             self.first_invoke_ns = done_ns - invoking_ns
         output = self.runtime.output().reshape(-1).copy()
-        return Answer(frame, output, preprocess_ns + invoking_ns - started_ns, done_ns - invoking_ns)
+        preprocess_ns += invoking_ns - started_ns
+        return Answer(frame, output, preprocess_ns, done_ns - invoking_ns, self.runtime.answered_by)
 
     def finish(
         self,
@@ -160,7 +173,7 @@ class Classifier:
             monotonic_ns=finished_ns,
             timings=Timings(max(0, wait_ns), answer.preprocess_ns, answer.invoke_ns, postprocess_ns),
             predictions=predictions,
-            backend=self.runtime.backend,
+            backend=answer.backend,
             truth=truth if frame.label is None else frame.label,
             dropped=dropped,
             drop_reason=drop_reason,

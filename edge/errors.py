@@ -38,6 +38,10 @@ class RuntimeUnavailableError(EdgeError):
     """A runtime or backend that was asked for and is not there, or refused the model."""
 
 
+class AcceleratorError(RuntimeUnavailableError):
+    """An accelerator that is not there, failed, or is in use: what may pass, or be mended from outside."""
+
+
 class CameraError(EdgeError):
     """A camera that cannot be opened, or stopped giving frames."""
 

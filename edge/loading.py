@@ -15,6 +15,7 @@ from edge import tflite_file
 from edge.bundle import Bundle
 from edge.errors import ConfigError, EdgeError, LabelError, ModelError
 from edge.runtimes import Runtime, TensorDetails, open_runtime
+from edge.runtimes.settings import RuntimeSettings
 from edge.runtimes.trial import require_sound
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
 
@@ -44,7 +45,7 @@ class BareOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def open_model(
-    model: str, runtime: str = "auto", threads: Optional[int] = None, options: Optional[BareOptions] = None
+    model: str, settings: Optional[RuntimeSettings] = None, options: Optional[BareOptions] = None
 ) -> tuple[Bundle, Runtime]:
     """Open a bundle (by name or folder) or a bare .tflite.
 
@@ -56,7 +57,7 @@ def open_model(
         RuntimeUnavailableError: the runtime is not there.
         ConfigError: an option is missing, impossible, or not for this kind of model.
     """
-    options = options or BareOptions()
+    settings, options = settings or RuntimeSettings(), options or BareOptions()
     path = bundles.locate(model)
     bundle = _open_folder(path, options) if path.is_dir() else _open_bare(path, options)
     if bundle.facts.edgetpu:
@@ -65,8 +66,8 @@ def open_model(
             "uncompiled .tflite of the same model to run on the CPU."
         )
     if bundle.contract is None:
-        require_sound(runtime, bundle.path.resolve())  # a bundle's file is known by its sha256
-    opened = open_runtime(runtime, bundle.path, threads)
+        require_sound(settings.name, bundle.path.resolve())  # a bundle's file is known by its sha256
+    opened = open_runtime(settings.name, bundle.path, settings.threads)
     try:
         _check_shape(bundle.path, opened)
         if bundle.contract:

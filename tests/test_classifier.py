@@ -80,8 +80,8 @@ def test_runtimes_agree_on_photographs(photos: dict[str, np.ndarray], runtime_na
 
 
 def test_a_runtime_by_name_works_or_fails(tiny: object) -> None:
-    with pytest.raises(ConfigError, match="No runtime 'edgetpu': expected one of auto, litert, tflite"):
-        open_runtime("edgetpu", Path("x.tflite"))
+    with pytest.raises(ConfigError, match="No runtime 'tpu': expected one of auto, litert, tflite, edgetpu"):
+        open_runtime("tpu", Path("x.tflite"))
     with pytest.raises(ConfigError, match="0 threads"):
         open_runtime("auto", Path("x.tflite"), 0)
 

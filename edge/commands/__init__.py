@@ -62,8 +62,15 @@ model_options = options(
     click.option(
         "--model", metavar="MODEL", help="A bundle's name or folder, or a .tflite. [shipped EfficientNet-Lite0]"
     ),
-    click.option("--runtime", metavar="NAME", help="auto, litert or tflite. [auto]"),
+    click.option("--runtime", metavar="NAME", help="auto, litert, tflite or edgetpu. [auto]"),
     click.option("--threads", type=click.IntRange(1, 1024), help="Inference threads. [processors, at most 4]"),
+    click.option("--device", multiple=True, metavar="NAME", help="Edge TPU: any, usb:N or pci:N. Repeatable. [any]"),
+    click.option(
+        "--performance",
+        type=click.Choice(["low", "medium", "high", "max"]),
+        help="Edge TPU: its clock. [its library's]",
+    ),
+    click.option("--fallback", type=click.Choice(["cpu"]), help="What answers while no Edge TPU does."),
     click.option("--labels", metavar="FILE", help="Bare .tflite: its label file."),
     click.option("--background/--no-background", default=None, help="Bare .tflite: output 0 is a background class."),
     click.option("--mean", type=Numbers(), help="Bare .tflite: value = (pixel - MEAN) / STD."),
@@ -124,8 +131,7 @@ def opened(config: Config, top: int) -> Any:
 
     return Classifier.open(
         config.model.path,
-        runtime=config.runtime.name,
-        threads=config.runtime.threads,
+        runtime=config.runtime,
         top=top,
         options=config.model.bare,
     )

@@ -22,8 +22,7 @@ def bench(seconds: float, as_json: bool, **options: Any) -> None:
     config = configured(None, options)
     result = benches.bench(
         config.model.path,
-        runtime=config.runtime.name,
-        threads=config.runtime.threads,
+        runtime=config.runtime,
         seconds=seconds,
         options=config.model.bare,
     )

@@ -9,7 +9,7 @@ from typing import Any, Optional
 from edge.config import sources
 from edge.config.checking import Effective, settle
 from edge.config.document import Found, Given
-from edge.config.settings import DEFAULT_MODEL, Config, ModelSettings, RuntimeSettings
+from edge.config.settings import DEFAULT_MODEL, Config, ModelSettings
 from edge.config.sources import SYSTEM_FILE, misspelt
 from edge.errors import ConfigError
 
@@ -19,7 +19,6 @@ __all__ = [
     "Config",
     "Effective",
     "ModelSettings",
-    "RuntimeSettings",
     "effective",
     "journal_in",
     "misspelt",

@@ -13,6 +13,7 @@ from edge.config.settings import Config
 from edge.errors import ConfigError
 from edge.expectations import unmet
 from edge.privacy import PrivacySettings
+from edge.runtimes.edgetpu.options import require_devices
 from edge.schedule import Schedule
 
 
@@ -86,6 +87,8 @@ def _further(key: str, value: Any) -> Iterator[str]:
         yield from _refusal(PrivacySettings, value)
     elif key == "runtime.name":
         yield from _refusal(runtimes.require_name, value)
+    elif key == "runtime.device":
+        yield from _refusal(require_devices, (value,) if isinstance(value, str) else value)
     elif key == "schedule":
         for text in value:
             yield from _refusal(Schedule.parse, [text])

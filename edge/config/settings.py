@@ -13,6 +13,7 @@ from edge.loading import BareOptions
 from edge.motion import MotionSettings
 from edge.privacy import PrivacySettings
 from edge.review.settings import ReviewSettings
+from edge.runtimes.settings import RuntimeSettings
 
 DEFAULT_MODEL = "efficientnet_lite0_int8"
 
@@ -26,15 +27,6 @@ class ModelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Predictions in each record."""
     bare: BareOptions = BareOptions()
     """Only for a .tflite without a bundle."""
-
-
-class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What runs the model."""
-
-    name: str = "auto"
-    """auto, litert or tflite."""
-    threads: Optional[Annotated[int, Meta(ge=1, le=1024)]] = None
-    """null: as many as there are processors, at most 4."""
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

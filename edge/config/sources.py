@@ -30,6 +30,9 @@ OPTIONS = {
     **{name.rpartition(".")[2]: name for name in KEYS if name.startswith("model.bare.")},
     "runtime": "runtime.name",
     "threads": "runtime.threads",
+    "device": "runtime.device",
+    "performance": "runtime.performance",
+    "fallback": "runtime.fallback",
     "journal": "journal.path",
     "fps": "fps",
 }
@@ -76,13 +79,13 @@ def misspelt(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def in_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> Iterator[Found]:
-    """What options of the command line give, by their names in `OPTIONS`; None or an empty text gives nothing.
+    """What options of the command line give, by their names in `OPTIONS`; None, "" and () give nothing.
 
     What only passes on EDGE_JOURNAL, as click does, counts as the environment's.
     """
     for option, key in OPTIONS.items():
         value = options.get(option)
-        if value is None or value == "":
+        if value in (None, "", ()):
             continue
         value = str(value) if isinstance(value, Path) else value
         passed_on = [environment.get(name) for name in JOURNAL_VARIABLES] if option == "journal" else []

@@ -6,6 +6,10 @@ A runtime is a class with `name`, `version`, `backend`, `threads`, `input_detail
   call of `invoke`, and to be let go of before it: TensorFlow Lite refuses to run while one is held.
 - `invoke()`: run the model once. May be called from any one thread at a time; releases the GIL.
 - `close()`: free the interpreter.
+- `answered_by`: the backend that gave the present output; `backend` is the one that the runtime is for.
+- `listen(on_event)`: what to call when a backend is lost or found, see `OnEvent`.
+
+One that works outside this process is a `ConcurrentRuntime` too.
 """
 
 from __future__ import annotations
@@ -14,17 +18,23 @@ import contextlib
 import importlib
 import os
 from pathlib import Path
-from typing import Any, Callable, Optional, Protocol, cast
+from typing import Any, Callable, NamedTuple, Optional, Protocol, cast, runtime_checkable
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edge.errors import ConfigError, RuntimeUnavailableError
 
 RUNTIMES = {
     "litert": "edge.runtimes.cpu:LiteRt",
     "tflite": "edge.runtimes.cpu:TfliteRuntime",
+    "edgetpu": "edge.runtimes.edgetpu:EdgeTpu",
 }
 AUTO_ORDER = ("litert", "tflite")
+OnEvent = Callable[[str, dict[str, Any]], None]
+"""Called on the thread that classifies, with an event's kind and detail: "backend lost" (backend, device, cause, why),
+"backend found" (backend, device, after: seconds since it was lost), "fell back" (to, why)."""
 MOST_THREADS = 4  # XNNPACK gains little past the four cores of a Pi, and oversubscribing costs a lot
 
 
@@ -50,10 +60,51 @@ class Runtime(Protocol):
     input_details: tuple[TensorDetails, ...]
     output_details: tuple[TensorDetails, ...]
 
+    @property
+    def answered_by(self) -> str: ...
     def input(self) -> Any: ...
     def output(self) -> Any: ...
     def invoke(self) -> None: ...
     def close(self) -> None: ...
+    def listen(self, on_event: OnEvent) -> None: ...
+
+
+class Done(NamedTuple):
+    """An inference that is over."""
+
+    ticket: int
+    """As given to `begin`."""
+    output: NDArray[np.generic]
+    """The output tensor, a copy."""
+    backend: str
+    """What ran it."""
+    invoke_ns: int
+    """From handing the input over to having the output; of failed attempts nothing."""
+
+
+@runtime_checkable
+class ConcurrentRuntime(Runtime, Protocol):
+    """A runtime whose work is done elsewhere, on several inputs at once; not for several threads."""
+
+    lost: Optional[str]
+    """Why no accelerator works at present; None while one does."""
+    faults: int
+    """Failures of accelerators so far."""
+    lanes: int
+    """Accelerators that are used at once."""
+
+    def takes(self) -> bool:
+        """Whether `begin` would find somebody who is free."""
+
+    def begin(self, ticket: int, tensor: NDArray[np.generic]) -> None:
+        """Hand over an input tensor; it is not to change until `finished` tells of its ticket."""
+
+    def finished(self, timeout_s: float) -> Optional[Done]:
+        """Wait for whatever is over first; None when nothing is in time.
+
+        Raises:
+            AcceleratorError: nothing answers, and nothing will before the program is started again.
+        """
 
 
 def default_threads() -> int:

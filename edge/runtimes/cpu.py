@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from edge.errors import ModelError, RuntimeUnavailableError
-from edge.runtimes import TensorDetails
+from edge.runtimes import OnEvent, TensorDetails
 
 
 class _Cpu:
@@ -71,6 +71,12 @@ class _Cpu:
             self._interpreter.invoke()
         except (ValueError, RuntimeError, MemoryError) as error:
             raise self._refused(error) from None
+
+    @property
+    def answered_by(self) -> str:
+        return self.backend
+
+    def listen(self, _: OnEvent) -> None: ...
 
     def _refused(self, error: Exception) -> ModelError:
         return ModelError(f"{self.package} {self.version} cannot run {self._model}: {' '.join(str(error).split())}.")

@@ -40,8 +40,7 @@ def open_model(config: Config) -> Classifier:
     """
     return Classifier.open(
         config.model.path,
-        runtime=config.runtime.name,
-        threads=config.runtime.threads,
+        runtime=config.runtime,
         top=config.model.top if config.journal.path is None else max(LEAST_TOP, config.model.top),
         options=config.model.bare,
     )

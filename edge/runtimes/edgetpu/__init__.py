@@ -1,0 +1,1 @@
+"""Edge TPUs, each held by a process of its own."""
