@@ -1,7 +1,7 @@
 """What a .tflite file says about itself, read straight from its FlatBuffer without a runtime.
 
-Field numbers are those of TensorFlow Lite's schema.fbs (Model, SubGraph, Operator) and of TFLite
-Support's metadata_schema.fbs (ModelMetadata, NormalizationOptions).
+Field numbers are those of TensorFlow Lite's schema.fbs (Model, SubGraph, Operator, Tensor,
+QuantizationParameters) and of TFLite Support's metadata_schema.fbs (ModelMetadata, NormalizationOptions).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Optional, Union
+from typing import NamedTuple, Optional
 
 from edge.errors import ModelError
+from edge.flatbuffer import Table
 
 EDGETPU_OPERATOR = "edgetpu-custom-op"
 METADATA_NAME = "TFLITE_METADATA"
@@ -26,9 +27,22 @@ _PASSES_VALUES_ON = (_DEQUANTIZE, _RESHAPE, _SQUEEZE, _QUANTIZE)
 
 _NORMALIZATION_OPTIONS = 1  # union ProcessUnitOptions
 _TENSOR_AXIS_LABELS = 2  # enum AssociatedFileType
-_READS = 2  # each byte of a vector once, and again where writers share strings
+_DTYPES = (  # enum TensorType
+    *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64"),
+    *("complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4", "bfloat16"),
+)
 
-Buffer = Union[bytes, mmap.mmap]
+
+class TensorFacts(NamedTuple):
+    """What a file says of one of its tensors, as an interpreter tells it."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    """A NumPy name, for example "uint8"; TensorFlow Lite's own where NumPy has none."""
+    scale: Optional[float]
+    """None when the tensor is not quantized."""
+    zero_point: Optional[int]
 
 
 class TfliteFile(NamedTuple):
@@ -43,109 +57,13 @@ class TfliteFile(NamedTuple):
     mean: Optional[tuple[float, ...]]
     std: Optional[tuple[float, ...]]
     """Normalization from the file's TFLite metadata: value = (pixel - mean) / std."""
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
 
     @property
     def edgetpu(self) -> bool:
         """Whether the file was compiled for an Edge TPU."""
         return EDGETPU_OPERATOR in self.custom_operators
-
-
-class Table:
-    """A FlatBuffer table, read by field number; absent fields give 0, "", nothing or None.
-
-    Every access is checked and raises `struct.error` when it leads out of the file, or when more is read than the
-    file can hold: vectors that a damaged file lays over each other must not fill the memory.
-    """
-
-    __slots__ = ("_allowance", "_buffer", "_position", "_vtable")
-
-    def __init__(self, buffer: Buffer, position: int, allowance: list[int]) -> None:
-        self._buffer = buffer
-        self._position = position
-        self._allowance = allowance  # bytes of vectors that may still be read; one item, shared by all tables
-        self._vtable = position - struct.unpack_from("<i", buffer, position)[0]
-        if self._vtable < 0:
-            raise struct.error("vtable before the start of the file")
-
-    @classmethod
-    def root(cls, buffer: Buffer) -> Table:
-        """The table that a FlatBuffer starts with."""
-        return cls(buffer, _u32(buffer, 0), [_READS * len(buffer)])
-
-    def _field(self, number: int) -> int:
-        slot = 4 + 2 * number
-        if slot + 2 > _u16(self._buffer, self._vtable):
-            return 0
-        offset = _u16(self._buffer, self._vtable + slot)
-        return self._position + offset if offset else 0
-
-    def _target(self, number: int) -> int:
-        position = self._field(number)
-        return position + _u32(self._buffer, position) if position else 0
-
-    def _number(self, number: int, code: str, default: int = 0) -> int:
-        position = self._field(number)
-        return int(struct.unpack_from(code, self._buffer, position)[0]) if position else default
-
-    def int8(self, number: int) -> int:
-        return self._number(number, "<b")
-
-    def uint8(self, number: int) -> int:
-        return self._number(number, "<B")
-
-    def int32(self, number: int, default: int = 0) -> int:
-        return self._number(number, "<i", default)
-
-    def uint32(self, number: int) -> int:
-        return self._number(number, "<I")
-
-    def uint64(self, number: int) -> int:
-        return self._number(number, "<Q")
-
-    def string(self, number: int) -> str:
-        return self.raw(number).decode("utf-8", "replace")
-
-    def span(self, number: int, item_bytes: int = 1) -> tuple[int, int]:
-        """Where a vector's content lies in the file, start and end in bytes; nothing of it is read."""
-        position = self._target(number)
-        if not position:
-            return 0, 0
-        start = position + 4
-        end = start + _u32(self._buffer, position) * item_bytes
-        if end > len(self._buffer):
-            raise struct.error("vector past the end of the file")
-        return start, end
-
-    def raw(self, number: int, item_bytes: int = 1) -> bytes:
-        start, end = self.span(number, item_bytes)
-        self._allowance[0] -= end - start
-        if self._allowance[0] < 0:
-            raise struct.error("vectors lie over each other")
-        return bytes(self._buffer[start:end])
-
-    def ints(self, number: int) -> tuple[int, ...]:
-        return tuple(int(value) for (value,) in struct.iter_unpack("<i", self.raw(number, 4)))
-
-    def floats(self, number: int) -> tuple[float, ...]:
-        return tuple(float(value) for (value,) in struct.iter_unpack("<f", self.raw(number, 4)))
-
-    def table(self, number: int) -> Optional[Table]:
-        position = self._target(number)
-        return Table(self._buffer, position, self._allowance) if position else None
-
-    def tables(self, number: int) -> list[Table]:
-        start, _ = self.span(number, 4)
-        offsets = struct.iter_unpack("<I", self.raw(number, 4))
-        positions = (start + 4 * index + offset for index, (offset,) in enumerate(offsets))
-        return [Table(self._buffer, position, self._allowance) for position in positions]
-
-
-def _u16(buffer: Buffer, position: int) -> int:
-    return int(struct.unpack_from("<H", buffer, position)[0])
-
-
-def _u32(buffer: Buffer, position: int) -> int:
-    return int(struct.unpack_from("<I", buffer, position)[0])
 
 
 def read(path: Path) -> TfliteFile:
@@ -237,6 +155,27 @@ def _facts(buffer: mmap.mmap) -> TfliteFile:
         activation=_activation(graphs[0], operators, kinds),
         mean=mean,
         std=std,
+        inputs=_tensors(graphs[0], graphs[0].ints(1)),
+        outputs=_tensors(graphs[0], graphs[0].ints(2)),
+    )
+
+
+def _tensors(graph: Table, indices: tuple[int, ...]) -> tuple[TensorFacts, ...]:
+    return tuple(_tensor(graph.item(0, index)) for index in indices)
+
+
+def _tensor(tensor: Table) -> TensorFacts:
+    quantization = tensor.table(4)
+    scales = quantization.floats(2) if quantization else ()
+    zero_points = quantization.longs(3) if quantization else ()
+    number = tensor.uint8(1)
+    quantized = len(scales) == 1  # several are those of weights, a scale for each channel
+    return TensorFacts(
+        name=tensor.string(3),
+        shape=tensor.ints(0),
+        dtype=_DTYPES[number] if number < len(_DTYPES) else f"type {number}",
+        scale=scales[0] if quantized else None,
+        zero_point=(zero_points[0] if zero_points else 0) if quantized else None,
     )
 
 
@@ -260,7 +199,7 @@ def _activation(graph: Table, operators: list[Table], kinds: tuple[int, ...]) ->
 def _metadata(model: Table) -> Optional[Table]:
     for entry in model.tables(6):
         if entry.string(0) == METADATA_NAME:
-            content = model.tables(4)[entry.uint32(1)].raw(0)
+            content = model.item(4, entry.uint32(1)).raw(0)
             return Table.root(content) if content else None
     return None
 

@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
     {"edge", "edge.errors", "edge.expectations", "edge.notify", "edge.resources", "edge.signals"},
-    {"edge.records", "edge.schedule"},
+    {"edge.flatbuffer", "edge.records", "edge.schedule"},
     {
         "edge.images",
         "edge.labels",
@@ -46,6 +46,7 @@ FOR_DEPLOY = {
     "edge.bundle",
     "edge.classifier",
     "edge.errors",
+    "edge.flatbuffer",
     "edge.images",
     "edge.labels",
     "edge.records",

@@ -4,12 +4,15 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge import tflite_file
 from edge.errors import ModelError
+from edge.runtimes import open_runtime
+from tests.conftest import MODEL, ROOT
 
 FIXTURES = Path(__file__).parent / "fixtures" / "models"
 
@@ -37,6 +40,23 @@ def test_an_edgetpu_file_is_recognised(data: Path) -> None:
     assert facts.edgetpu
     assert facts.custom_operators == ("edgetpu-custom-op",)
     assert not tflite_file.read(data / "coral" / "mobilenet_v1_0.25_128_quant.tflite").edgetpu
+
+
+@pytest.mark.parametrize("path", [*sorted(FIXTURES.glob("*.tflite")), ROOT / "models" / MODEL / "model.tflite"])
+def test_inputs_and_outputs_are_what_an_interpreter_says_of_them(path: Path, runtime_name: str) -> None:
+    facts, runtime = tflite_file.read(path), open_runtime(runtime_name, path, 1)
+    for told, details in ((facts.inputs, runtime.input_details), (facts.outputs, runtime.output_details)):
+        assert [tensor._asdict() for tensor in told] == [msgspec.structs.asdict(each) for each in details]
+
+
+def test_a_compiled_file_takes_and_gives_what_its_twin_does(data: Path) -> None:
+    """Google's own pair; the compiled file's tensors have names of their own."""
+    folder = data / "coral"
+    compiled = tflite_file.read(folder / "mobilenet_v1_0.25_128_quant_edgetpu.tflite")
+    twin = tflite_file.read(folder / "mobilenet_v1_0.25_128_quant.tflite")
+    for here, there in ((compiled.inputs, twin.inputs), (compiled.outputs, twin.outputs)):
+        assert [tensor[1:] for tensor in here] == [tensor[1:] for tensor in there]
+    assert compiled.inputs[0].shape == (1, 128, 128, 3)
 
 
 @settings(max_examples=300)
