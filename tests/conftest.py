@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import resource
@@ -17,6 +18,9 @@ import cv2
 import hypothesis
 import numpy as np
 import pytest
+import yaml
+
+from tests.edgetpu import Library, Standin, compiled
 
 # Timings belong into benchmarks: a busy machine must not fail a test.
 hypothesis.settings.register_profile("edge", deadline=None)
@@ -109,6 +113,55 @@ def bundle_copy(tmp_path: Path) -> Path:
     import shutil
 
     return Path(shutil.copytree(ROOT / "models" / MODEL, tmp_path / MODEL))
+
+
+@pytest.fixture(scope="session")
+def standin_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """The stand-in for libedgetpu, built for this session; skips without gcc."""
+    if shutil.which("gcc") is None:
+        pytest.skip("gcc is not installed, which builds the stand-in for libedgetpu (sudo apt install gcc libc6-dev)")
+    return Library.build(tmp_path_factory.mktemp("standin-library"))
+
+
+@pytest.fixture
+def standin(standin_library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Standin:
+    """The stand-in with one USB device and no faults, for this process and those that it starts."""
+    made = Standin(standin_library, tmp_path / "standin")
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
+
+
+@pytest.fixture(scope="session")
+def compiled_content() -> bytes:
+    """The shipped model as Coral's compiler would leave it; the stand-in can run it."""
+    return compiled((ROOT / "models" / MODEL / "model.tflite").read_bytes())
+
+
+@pytest.fixture
+def compiled_model(compiled_content: bytes, tmp_path: Path) -> Path:
+    """A folder with model_edgetpu.tflite and its twin for the CPU, model.tflite, the shipped one."""
+    folder = tmp_path / "compiled"
+    folder.mkdir()
+    shutil.copyfile(ROOT / "models" / MODEL / "model.tflite", folder / "model.tflite")
+    (folder / "model_edgetpu.tflite").write_bytes(compiled_content)
+    return folder
+
+
+@pytest.fixture
+def compiled_bundle(compiled_content: bytes, bundle_copy: Path) -> Path:
+    """A copy of the shipped bundle, with its model compiled for an Edge TPU too."""
+    (bundle_copy / "model_edgetpu.tflite").write_bytes(compiled_content)
+    section = {
+        "file": "model_edgetpu.tflite",
+        "sha256": hashlib.sha256(compiled_content).hexdigest(),
+        "compiler": "none: made for tests",
+        "tpu_operators": 1,
+        "cpu_operators": 0,
+    }
+    with (bundle_copy / "model.yaml").open("a") as contract:
+        yaml.safe_dump({"edgetpu": section}, contract, sort_keys=False)
+    return bundle_copy
 
 
 @pytest.fixture(params=["litert", "tflite"])
