@@ -29,12 +29,13 @@ from edge.errors import ConfigError, RuntimeUnavailableError
 RUNTIMES = {
     "litert": "edge.runtimes.cpu:LiteRt",
     "tflite": "edge.runtimes.cpu:TfliteRuntime",
-    "edgetpu": "edge.runtimes.edgetpu:EdgeTpu",
+    "edgetpu": "edge.runtimes.edgetpu.pool:EdgeTpu",
 }
 AUTO_ORDER = ("litert", "tflite")
 OnEvent = Callable[[str, dict[str, Any]], None]
 """Called on the thread that classifies, with an event's kind and detail: "backend lost" (backend, device, cause, why),
-"backend found" (backend, device, after: seconds since it was lost), "fell back" (to, why)."""
+"backend found" (backend, device, after: seconds since it was lost), "fell back" (to, why), from
+when on it is left alone for a while. A cause is "opening", which takes long, or one of `edge.runtimes.edgetpu.words`."""
 MOST_THREADS = 4  # XNNPACK gains little past the four cores of a Pi, and oversubscribing costs a lot
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Optional
 
 from edge.errors import ModelError, RuntimeUnavailableError
 from edge.runtimes import OnEvent, TensorDetails
@@ -40,15 +40,28 @@ class _Cpu:
                 f"{cls.package} is installed but cannot be imported ({error}): {cls.advice}."
             ) from None
 
-    def __init__(self, model: Path, threads: int) -> None:
+    def __init__(self, model: Path, threads: int, delegate: Optional[object] = None) -> None:
+        """Load a model.
+
+        Args:
+            model: the .tflite file.
+            threads: of the interpreter.
+            delegate: takes over what it can, and may write to stderr; see `load_delegate` of TensorFlow Lite.
+
+        Raises:
+            RuntimeUnavailableError: the package cannot be imported.
+            ModelError: it refuses the model.
+        """
         interpreters = self.require()
         self.name = self.package
         self.version = str(importlib.import_module(self.module).__version__)
         self.threads = threads
         self._model = model
         try:
-            with _quiet_stderr():
-                self._interpreter: Any = interpreters.Interpreter(model_path=str(model), num_threads=threads)
+            with contextlib.nullcontext() if delegate else _quiet_stderr():
+                self._interpreter: Any = interpreters.Interpreter(
+                    model_path=str(model), num_threads=threads, experimental_delegates=[delegate] if delegate else None
+                )
                 self._interpreter.allocate_tensors()
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, MemoryError) as error:  # UnicodeDecodeError, of a name, is a ValueError
@@ -85,7 +98,7 @@ class _Cpu:
         self._input = self._output = self._interpreter = None
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
     """Hold back what TensorFlow Lite itself writes to stderr: chatter, or what our own error repeats."""
     try:

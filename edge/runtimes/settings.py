@@ -32,10 +32,11 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     invoke_s: Annotated[float, Meta(ge=0.05, le=600)] = 2.0
     """For one inference on an Edge TPU, before it counts as stuck."""
     restarts: Annotated[int, Meta(ge=0, le=10_000)] = 5
-    """So many failures of an Edge TPU within `restarts_within_s` are answered by opening it again at once."""
+    """So many crashes of an Edge TPU within `restarts_within_s` are answered by opening it again soon."""
     restarts_within_s: Annotated[float, Meta(ge=1, le=1_000_000)] = 600.0
+    """One that is not there, or in use, is looked for so long."""
     retry_s: Annotated[float, Meta(ge=1, le=1_000_000)] = 600.0
-    """After more failures than that the CPU answers for so long, before the Edge TPU is tried again."""
+    """After that the fallback answers for so long before the Edge TPU is tried again; without one the run ends."""
 
     @classmethod
     def of(cls, runtime: Union[str, RuntimeSettings], threads: Optional[int] = None) -> RuntimeSettings:

@@ -1,1 +1,1 @@
-"""Edge TPUs, each held by a process of its own."""
+"""Edge TPUs: `pool.EdgeTpu` runs a model on them, `tryout.try_out` looks whether that works."""

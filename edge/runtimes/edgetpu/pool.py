@@ -1,0 +1,288 @@
+"""Edge TPUs, each held by a process of its own, with the CPU in their place while they do not work."""
+
+from __future__ import annotations
+
+import functools
+import select
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Optional
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge.errors import AcceleratorError
+from edge.runtimes import Done, OnEvent, Runtime, TensorDetails, require
+from edge.runtimes.edgetpu.lane import Job, Lane
+from edge.runtimes.edgetpu.options import delegate_options, require_devices
+from edge.runtimes.edgetpu.process import Child, Over
+from edge.runtimes.edgetpu.words import Failure, Opened, Order
+from edge.runtimes.settings import RuntimeSettings
+
+_BESIDE_TWIN_S = 5.0
+"""So long a start waits for an Edge TPU where the CPU could begin without it; its firmware takes seconds to load."""
+_PATIENCE_S = 1.0
+_SYNCHRONOUS = 2**64 - 1
+"""The ticket of `invoke`."""
+
+
+class EdgeTpu:
+    """A model on one Edge TPU or several; a `ConcurrentRuntime`.
+
+    What an Edge TPU does not answer, because it fails, is run again by another one or by the CPU, else by the same one
+    when it has been opened again: each input gets its own answer, named after what really gave it.
+    """
+
+    def __init__(
+        self, model: Path, threads: int, settings: Optional[RuntimeSettings] = None, twin: Optional[Runtime] = None
+    ) -> None:
+        """Open the Edge TPUs.
+
+        Args:
+            model: a .tflite compiled for the Edge TPU.
+            threads: of the interpreter, for what the compiler left to the CPU.
+            settings: which Edge TPUs, and how they are treated.
+            twin: the same model, uncompiled and opened; answers whenever no Edge TPU works, and is closed with this.
+
+        Raises:
+            ConfigError: the devices' names are none, or not different.
+            RuntimeUnavailableError: no interpreter is installed.
+            AcceleratorError: an Edge TPU cannot be opened, and there is no twin.
+        """
+        self._settings = settings = settings or RuntimeSettings(name="edgetpu")
+        self._model, self._twin = model, twin
+        self._lanes: list[Lane] = []
+        self._jobs: deque[Job] = deque()
+        self._done: deque[Done] = deque()
+        self._events: list[tuple[str, dict[str, Any]]] = []
+        self._on_event: Optional[OnEvent] = None
+        self._starting, self._fell_back = True, False
+        self.threads = threads
+        self.faults = 0
+        self.lost: Optional[str] = None
+        self.backend = self.answered_by = "edgetpu"
+        self.name = self.version = ""
+        self.library_version = ""
+        """What libedgetpu calls itself; empty before an Edge TPU is open."""
+        self.first_ns: Optional[int] = None
+        """What the first inference on the Edge TPU took, in its process; None before it."""
+        self.input_details: tuple[TensorDetails, ...] = ()
+        self.output_details: tuple[TensorDetails, ...] = ()
+        try:
+            self.require(settings.interpreter)
+            require_devices(settings.devices)
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        self._input, self._output = _zeros(self.input_details), _zeros(self.output_details)
+
+    @classmethod
+    def require(cls, interpreter: str = "auto") -> None:
+        """Make sure that there is an interpreter to put an Edge TPU under.
+
+        Raises:
+            RuntimeUnavailableError: there is none.
+        """
+        require(interpreter)
+
+    @property
+    def lanes(self) -> int:
+        return len(self._lanes)
+
+    def takes(self) -> bool:
+        if self._jobs:
+            return False
+        return any(lane.free for lane in self._lanes) or (self._twin_answers() and not self._done)
+
+    def begin(self, ticket: int, tensor: NDArray[np.generic]) -> None:
+        self._jobs.append(Job(ticket, tensor))
+        self._serve()
+
+    def finished(self, timeout_s: float) -> Optional[Done]:
+        deadline_s = time.monotonic() + timeout_s
+        wait_s = 0.0
+        while True:
+            self._look(wait_s)
+            if self._done:
+                return self._done.popleft()
+            if self._twin is None and all(lane.used_up for lane in self._lanes):
+                raise AcceleratorError(f"{self.lost} Opening it again has not helped: `edge doctor` may tell why.")
+            now_s = time.monotonic()
+            if now_s >= deadline_s:
+                return None
+            due_s = min(lane.due_s for lane in self._lanes if not lane.free) if self._busy() else deadline_s
+            wait_s = max(0.0, min(deadline_s, due_s) - now_s)
+
+    def input(self) -> Any:
+        return self._input
+
+    def output(self) -> Any:
+        return self._output
+
+    def invoke(self) -> None:
+        self.begin(_SYNCHRONOUS, self._input)
+        while True:
+            done = self.finished(_PATIENCE_S)
+            if done and done.ticket == _SYNCHRONOUS:
+                break
+        self._output[...] = done.output
+        self.answered_by = done.backend
+
+    def listen(self, on_event: OnEvent) -> None:
+        self._on_event = on_event
+        events, self._events = self._events, []
+        for kind, detail in events:
+            on_event(kind, detail)
+
+    def close(self) -> None:
+        for lane in self._lanes:
+            lane.close()
+        if self._twin:
+            self._twin.close()
+
+    def _open(self) -> None:
+        """Start a process for each Edge TPU, and wait for them; for not too long where there is a twin."""
+        devices = ", ".join(self._settings.devices)
+        self.lost = f"The Edge TPU ({devices}) is being opened."
+        for device in self._settings.devices:
+            lane = Lane(device, functools.partial(Child, self._order(device)), self._settings)
+            self._lanes.append(lane)
+            self._start(lane)
+        if self._twin:
+            self._adopt(self._twin.name, self._twin.version, self._twin.input_details, self._twin.output_details)
+        deadline_s = time.monotonic() + (_BESIDE_TWIN_S if self._twin else 2 * self._settings.open_s)
+        while any(lane.child and not lane.opened for lane in self._lanes) and time.monotonic() < deadline_s:
+            self._look(_PATIENCE_S / 10)
+        self._starting = False
+        if self._twin and self.lost and not self.faults:
+            self._tell("backend lost", backend=self.backend, device=devices, cause="opening", why=self.lost)
+
+    def _order(self, device: str) -> Order:
+        settings = self._settings
+        options = delegate_options(device, settings.performance)
+        return Order(str(self._model.resolve()), settings.interpreter, self.threads, settings.library, options)
+
+    def _adopt(
+        self, name: str, version: str, inputs: tuple[TensorDetails, ...], outputs: tuple[TensorDetails, ...]
+    ) -> None:
+        self.name, self.version, self.input_details, self.output_details = name, version, inputs, outputs
+
+    def _busy(self) -> bool:
+        return any(not lane.free for lane in self._lanes)
+
+    def _twin_answers(self) -> bool:
+        return self._twin is not None and not any(lane.opened for lane in self._lanes)
+
+    def _look(self, wait_s: float) -> None:
+        """Wait for a word from any of the processes; take in all that they said, and see to those that do not work."""
+        poll = select.poll()
+        for lane in self._lanes:
+            if lane.child:
+                poll.register(lane.child, select.POLLIN)
+        poll.poll(wait_s * 1000)
+        for lane in self._lanes:
+            while (heard := lane.hear()) is not None:
+                if isinstance(heard, Failure):
+                    self._lose(lane, heard)
+                elif isinstance(heard, Opened):
+                    self._find(lane, heard)
+                else:
+                    self._take(lane, heard)
+            if lane.child is None and time.monotonic() >= lane.due_s:
+                self._start(lane)
+        self._serve()
+
+    def _serve(self) -> None:
+        """Give what waits to whoever is free."""
+        while self._jobs:
+            lane = next((lane for lane in self._lanes if lane.free), None)
+            if lane:
+                lane.give(self._jobs.popleft())
+            elif self._twin_answers():
+                self._run_twin(self._jobs.popleft())
+            else:
+                return
+
+    def _run_twin(self, job: Job) -> None:
+        twin = self._twin
+        assert twin is not None  # `_twin_answers`
+        began_ns = time.monotonic_ns()
+        memoryview(twin.input()).cast("B")[:] = memoryview(job.tensor).cast("B")  # type: ignore[arg-type]
+        twin.invoke()
+        output = twin.output().copy()
+        self._done.append(Done(job.ticket, output, twin.answered_by, time.monotonic_ns() - began_ns))
+
+    def _take(self, lane: Lane, over: Over) -> None:
+        job, lane.job = lane.job, None
+        if job and lane.child and lane.opened and job.ticket == over.ticket:
+            invoke_ns = time.monotonic_ns() - lane.sent_ns
+            self._done.append(Done(job.ticket, lane.child.output, lane.opened.backend, invoke_ns))
+
+    def _start(self, lane: Lane) -> None:
+        try:
+            lane.open()
+        except OSError as error:  # no memory, no descriptors: what may pass
+            self._lose(lane, Failure("start", "refused", str(error)))
+
+    def _find(self, lane: Lane, opened: Opened) -> None:
+        """An Edge TPU works, perhaps again."""
+        if self.input_details and not _same(self.input_details + self.output_details, opened.inputs + opened.outputs):
+            self._lose(lane, Failure("allocate", "refused", "its model's input or output is not that of its twin"))
+            return
+        self._adopt(opened.interpreter, opened.interpreter_version, opened.inputs, opened.outputs)
+        self.backend, self.library_version = opened.backend, opened.library_version
+        self.first_ns = self.first_ns or opened.first_ns
+        told, after_s = bool(lane.told) or not self._starting, lane.found()
+        self.lost, self._fell_back = None, False
+        if told:
+            self._tell("backend found", backend=opened.backend, device=lane.device, after=round(after_s, 3))
+
+    def _lose(self, lane: Lane, failure: Failure) -> None:
+        """An Edge TPU does not work, or not any more."""
+        sentence = self._sentence(lane, failure)
+        if self._starting and self._twin is None:
+            raise AcceleratorError(sentence)
+        job = lane.job
+        lane.fail(failure.cause)
+        self.faults += 1
+        if job:
+            self._jobs.appendleft(job)
+        if not any(other.opened for other in self._lanes):
+            self.lost = sentence
+        if failure.cause not in lane.told:
+            lane.told.add(failure.cause)
+            self._tell("backend lost", backend=self.backend, device=lane.device, cause=failure.cause, why=sentence)
+        if self._twin and not self._fell_back and all(other.used_up for other in self._lanes):
+            self._fell_back = True
+            self._tell("fell back", to=self._twin.backend, why=sentence)
+
+    def _sentence(self, lane: Lane, failure: Failure) -> str:
+        if self._starting:
+            from edge.runtimes.edgetpu.diagnosis import why
+
+            return why(failure.stage, failure.said, self._settings, lane.device)
+        what = "is lost" if lane.opened else "cannot be opened"
+        return f"The Edge TPU ({lane.device}) {what}: {failure.said}."
+
+    def _tell(self, kind: str, **detail: Any) -> None:
+        if self._on_event:
+            self._on_event(kind, detail)
+        else:
+            self._events.append((kind, detail))
+
+
+def _zeros(details: tuple[TensorDetails, ...]) -> NDArray[np.generic]:
+    """Room for the first of the tensors."""
+    return np.zeros(details[0].shape, details[0].dtype)
+
+
+def _same(ours: tuple[TensorDetails, ...], theirs: tuple[TensorDetails, ...]) -> bool:
+    """Whether tensors are alike in all but their names."""
+    return [_unnamed(each) for each in ours] == [_unnamed(each) for each in theirs]
+
+
+def _unnamed(details: TensorDetails) -> TensorDetails:
+    return msgspec.structs.replace(details, name="")
