@@ -35,7 +35,7 @@ AUTO_ORDER = ("litert", "tflite")
 OnEvent = Callable[[str, dict[str, Any]], None]
 """Called on the thread that classifies, with an event's kind and detail: "backend lost" (backend, device, cause, why),
 "backend found" (backend, device, after: seconds since it was lost), "fell back" (to, why), from
-when on it is left alone for a while. A cause is "opening", which takes long, or one of `edge.runtimes.edgetpu.words`."""
+when on it is left alone for a while. A cause is "opening" (it takes long) or one of `edge.runtimes.edgetpu.words`."""
 MOST_THREADS = 4  # XNNPACK gains little past the four cores of a Pi, and oversubscribing costs a lot
 
 
