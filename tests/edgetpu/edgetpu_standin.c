@@ -123,7 +123,7 @@ EXPORT TfLiteDelegate *tflite_plugin_create_delegate(char **keys, char **values,
 }
 
 EXPORT void tflite_plugin_destroy_delegate(TfLiteDelegate *delegate) {
-  release(((Standin *)delegate)->opened);
+  if (delegate) release(((Standin *)delegate)->opened); /* NULL after a refusal */
   free(delegate);
 }
 

@@ -7,34 +7,38 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("tflite_runtime", "ai_edge_litert")
 
 
-def open_model(package: bytes) -> Model:
-    """What an edgetpu-custom-op carries: a whole .tflite where tests.edgetpu.compiled made it.
+def open_model(content: bytes, runtime: str) -> Model:
+    """The model that an edgetpu-custom-op stands for.
 
-    For a real one, that no CPU can run, the state's `twin` names the .tflite that it was compiled from.
+    Args:
+        content: of the operator: a whole .tflite where tests.edgetpu.compiled made it. A real one is a program that
+            no CPU can run; the state's `twin` then names the .tflite that it was compiled from.
+        runtime: the shared library that called; the same runtime is used, as others may round otherwise.
     """
-    if package[4:8] == b"TFL3":
-        return Model(package)
-    state = Path(os.environ["EDGETPU_STANDIN"]) / "twin"
-    if not state.is_file():
-        raise ValueError("the operator holds a program for an Edge TPU, and the stand-in's twin is not set")
-    return Model(Path(state.read_text().strip()).read_bytes())
+    package = next(each for each in _PACKAGES if each in Path(runtime).parts)
+    interpreter = importlib.import_module(f"{package}.interpreter").Interpreter
+    if content[4:8] != b"TFL3":
+        twin = Path(os.environ["EDGETPU_STANDIN"]) / "twin"
+        if not twin.is_file():
+            raise ValueError("the operator holds a program for an Edge TPU, and the stand-in's twin is not set")
+        content = Path(twin.read_text().strip()).read_bytes()
+    return Model(interpreter(model_content=content, num_threads=1))
 
 
 class Model:
     """A model for the CPU."""
 
-    def __init__(self, content: bytes) -> None:
-        self._interpreter: Any = _interpreter()(model_content=content, num_threads=1)
-        self._interpreter.allocate_tensors()
-        self._inputs = [each["index"] for each in self._interpreter.get_input_details()]
-        self._outputs = [each["index"] for each in self._interpreter.get_output_details()]
+    def __init__(self, interpreter: Any) -> None:
+        interpreter.allocate_tensors()
+        self._interpreter = interpreter
+        self._inputs = [each["index"] for each in interpreter.get_input_details()]
+        self._outputs = [each["index"] for each in interpreter.get_output_details()]
 
     def run(self, inputs: list[memoryview], outputs: list[memoryview]) -> None:
         for view, index in zip(inputs, self._inputs):
@@ -45,9 +49,3 @@ class Model:
 
     def _bytes(self, index: int) -> memoryview:
         return memoryview(self._interpreter.tensor(index)().reshape(-1).view("u1"))
-
-
-def _interpreter() -> Any:
-    """Of the runtime that this process uses already."""
-    package = next(each for each in _PACKAGES if f"{each}.interpreter" in sys.modules)
-    return importlib.import_module(f"{package}.interpreter").Interpreter

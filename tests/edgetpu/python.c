@@ -79,7 +79,9 @@ void *open_model(TfLiteContext *context, const void *package, int bytes) {
   require_python();
   int gil = py.PyGILState_Ensure();
   void *module = import_kernel(), *content = py.PyBytes_FromStringAndSize(package, bytes);
-  void *model = module ? py.PyObject_CallMethod(module, "open_model", "(O)", content) : NULL;
+  Dl_info runtime = {0};
+  dladdr(*(void **)&context->ReportError, &runtime);
+  void *model = module ? py.PyObject_CallMethod(module, "open_model", "(Os)", content, runtime.dli_fname) : NULL;
   py.Py_DecRef(content);
   if (!model) report_exception(context, "Failed to prepare for TPU.");
   py.PyGILState_Release(gil);
