@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+UNIT = "edge-runner"
+"""The service's name in systemd, its user's, and that of its folders."""
+
 
 def shipped(folder: Literal["models", "systemd"]) -> Path:
     """The folder of that name: inside the package in a wheel, beside it in a checkout."""

@@ -10,8 +10,7 @@ import sys
 import click
 
 from edge.errors import ControlError
-
-UNIT = "edge-runner"
+from edge.resources import UNIT
 
 
 @click.group()

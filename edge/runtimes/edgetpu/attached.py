@@ -152,15 +152,22 @@ def _node(root: Path, path: str) -> Node:
         owner=found.st_uid,
         group=_group(root, found.st_gid),
         mode=found.st_mode & 0o7777,
-        holders=tuple(_holders(root, path)),
+        holders=tuple(holders(path, root)),
     )
 
 
-def _holders(root: Path, path: str) -> Iterator[Holder]:
+def holders(path: str, root: Path = ROOT) -> Iterator[Holder]:
+    """The processes that have a file of /dev open; of other users' only root is told.
+
+    Args:
+        path: as a program opens it.
+        root: see `usb`.
+    """
     processes = [folder for folder in (root / "proc").glob("[0-9]*") if folder.name.isdigit()]
     for folder in sorted(processes, key=lambda folder: int(folder.name)):
         try:
-            held = any(os.readlink(file.path) == path for file in os.scandir(folder / "fd"))
+            with os.scandir(folder / "fd") as files:
+                held = any(os.readlink(file.path) == path for file in files)
         except OSError:  # another user's, or it ended
             continue
         if held:
