@@ -50,6 +50,7 @@ bench: $(VENV)-bench/.bench $(VENV)/.test ## Measure against named baselines, pr
 	$(VENV)-bench/bin/python -m tests.benchmarks.journal
 	$(BIN)/python -m tests.benchmarks.month
 	$(BIN)/python -m tests.benchmarks.idle
+	$(BIN)/python -m tests.benchmarks.edgetpu
 	$(BIN)/python -m tests.benchmarks.training
 
 clean: ## Remove the virtual environments

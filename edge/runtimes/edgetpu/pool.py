@@ -103,18 +103,16 @@ class EdgeTpu:
 
     def finished(self, timeout_s: float) -> Optional[Done]:
         deadline_s = time.monotonic() + timeout_s
-        wait_s = 0.0
         while True:
-            self._look(wait_s)
+            due_s = min((lane.due_s for lane in self._lanes if not lane.free), default=deadline_s)
+            if not self._done:
+                self._look(max(0.0, min(deadline_s, due_s) - time.monotonic()))
             if self._done:
                 return self._done.popleft()
             if self._twin is None and all(lane.used_up for lane in self._lanes):
                 raise AcceleratorError(f"{self.lost} Opening it again has not helped: `edge doctor` may tell why.")
-            now_s = time.monotonic()
-            if now_s >= deadline_s:
+            if time.monotonic() >= deadline_s:
                 return None
-            due_s = min(lane.due_s for lane in self._lanes if not lane.free) if self._busy() else deadline_s
-            wait_s = max(0.0, min(deadline_s, due_s) - now_s)
 
     def input(self) -> Any:
         return self._input
@@ -170,30 +168,28 @@ class EdgeTpu:
     ) -> None:
         self.name, self.version, self.input_details, self.output_details = name, version, inputs, outputs
 
-    def _busy(self) -> bool:
-        return any(not lane.free for lane in self._lanes)
-
     def _twin_answers(self) -> bool:
         return self._twin is not None and not any(lane.opened for lane in self._lanes)
 
     def _look(self, wait_s: float) -> None:
-        """Wait for a word from any of the processes; take in all that they said, and see to those that do not work."""
+        """Wait for a word from any of the processes; take in what they said, and see to those that do not work."""
         poll = select.poll()
         for lane in self._lanes:
             if lane.child:
                 poll.register(lane.child, select.POLLIN)
         poll.poll(wait_s * 1000)
         for lane in self._lanes:
-            while (heard := lane.hear()) is not None:
-                if isinstance(heard, Failure):
-                    self._lose(lane, heard)
-                elif isinstance(heard, Opened):
-                    self._find(lane, heard)
-                else:
-                    self._take(lane, heard)
-            if lane.child is None and time.monotonic() >= lane.due_s:
+            heard = lane.hear()
+            if isinstance(heard, Over):
+                self._take(lane, heard)
+            elif isinstance(heard, Opened):
+                self._find(lane, heard)
+            elif heard:
+                self._lose(lane, heard)
+            elif lane.child is None and time.monotonic() >= lane.due_s:
                 self._start(lane)
-        self._serve()
+        if self._jobs:
+            self._serve()
 
     def _serve(self) -> None:
         """Give what waits to whoever is free."""

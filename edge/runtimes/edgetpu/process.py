@@ -101,8 +101,12 @@ class Child:
     def hear(self) -> Union[Opened, Over, Failure, None]:
         """What it says, if anything; its death is a `Failure` too. After one it is to be ended."""
         while True:
+            descriptors: list[int] = []
             try:
-                packet, descriptors, _, _ = socket.recv_fds(self._socket, MOST_BYTES, 1)
+                if self.stage == "inference":
+                    packet = self._socket.recv(MOST_BYTES)
+                else:
+                    packet, descriptors, _, _ = socket.recv_fds(self._socket, MOST_BYTES, 1)
             except BlockingIOError:
                 return None
             except OSError as error:
