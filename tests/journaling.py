@@ -23,8 +23,8 @@ NS = 1_000_000_000
 LABELS = ("background", "cat", "dog")
 
 
-def facts(run: str = "run-1", **changes: Any) -> RunFacts:
-    ran = Ran("lite0", "ab" * 32, "litert", "2.3.0", "cpu", 2)
+def facts(run: str = "run-1", backend: str = "cpu", **changes: Any) -> RunFacts:
+    ran = Ran("lite0", "ab" * 32, "litert", "2.3.0", backend, 2)
     return RunFacts(run, ran, LABELS, "a made-up camera", **changes)
 
 

@@ -78,6 +78,66 @@ def test_the_first_half_second_is_warm_up() -> None:
     assert states(ledger) == ["warm-up"] * 3 + ["steady"] * 2
 
 
+def of_backends(steps: list[tuple[str, float]], bits: int = 0) -> list[str]:
+    """The states of the frames of a run for an Edge TPU.
+
+    Args:
+        steps: what came ("edgetpu" or "cpu", a frame that it answered; "found", the accelerator came back) and when.
+        bits: throttling bits, all the time.
+    """
+    ledger = made(backend="edgetpu")
+    ledger.take(reading(-1, bits))
+    for sequence, (what, seconds) in enumerate(steps):
+        if what == "found":
+            ledger.take(Event(at(seconds), "backend found", {"backend": "edgetpu", "device": "usb:0", "after": 3.0}))
+        else:
+            ledger.take(record(sequence, at(seconds), backend=what))
+    ledger.take(reading(max((seconds for _, seconds in steps), default=0), bits))
+    return states(ledger)
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("e0 e.4 e.5 c.6 c2 e3 e3.4 e3.5", "wwsffwws"),  # lost and found
+        ("c0 c.1 c.7 c9 e10 e10.3 e10.6", "ffffwws"),  # it begins on the CPU
+        ("e0 e1 found5 e6 e6.2 e6.7", "wswws"),  # opened again, and nobody answered meanwhile
+        ("e0 found.2 e.3 e.7 e.8", "wwws"),  # while it warmed up
+        ("e0 e1 found2 c3 e4 e5", "wsfws"),
+        ("e0 e1 found2 found2.1 e3 e4", "wsws"),
+        ("c0 c9", "ff"),
+    ],
+)
+def test_a_frame_that_the_cpu_answered_in_its_place_is_of_a_state_of_its_own(steps: str, expected: str) -> None:
+    names = {"e": "edgetpu", "c": "cpu", "found": "found"}
+    came = [(names[step.rstrip("0123456789.")], float(step.lstrip("efoundc"))) for step in steps.split()]
+    assert "".join(state[0] for state in of_backends(came)) == expected
+    assert "".join(state[0] for state in of_backends(came, 0x50005)) == expected.replace("s", "t")
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["edgetpu", "cpu", "found"]), st.sampled_from([0.01, 0.2, 0.3, 0.5, 4.0])),
+        max_size=40,
+    )
+)
+def test_no_answer_of_the_cpu_is_among_those_of_an_accelerator(steps: list[tuple[str, float]]) -> None:
+    came, now_s = [], 0.0
+    for what, later_s in steps:
+        now_s = round(now_s + later_s, 2)
+        came.append((what, now_s))
+    told = iter(of_backends(came))
+    first_s: Optional[float] = None  # answer of the accelerator since it was opened
+    for what, seconds in came:
+        if what != "edgetpu":
+            first_s = None
+            assert what == "found" or next(told) == "fallback"
+            continue
+        first_s = seconds if first_s is None else first_s
+        assert next(told) == ("warm-up" if round(seconds - first_s, 2) < 0.5 else "steady")
+    assert next(told, None) is None
+
+
 def judged(readings: list[Live]) -> list[str]:
     """The states of frames, one before each reading and one behind the last."""
     ledger = made()
@@ -195,7 +255,7 @@ ITEMS = st.lists(
 
 @given(ITEMS)
 def test_counts_add_up_however_things_come(items: list[tuple[str, float, Any]]) -> None:
-    ledger, now_s = made(window_s=5.0), 0.0
+    ledger, now_s = made(window_s=5.0, backend="edgetpu"), 0.0
     expected = {"frame": 0, "drops": 0, "event": 0, "unrecorded": 0}
     kept: dict[str, list[Any]] = {"frames": [], "windows": [], "events": []}
 
@@ -208,7 +268,8 @@ def test_counts_add_up_however_things_come(items: list[tuple[str, float, Any]]) 
     for kind, seconds, number in items:
         now_s += seconds
         if kind == "frame":
-            ledger.take(record(expected["frame"], at(now_s), dropped=number, drop_reason="paced"))
+            backend = "edgetpu" if number % 3 else "cpu"
+            ledger.take(record(expected["frame"], at(now_s), dropped=number, drop_reason="paced", backend=backend))
             expected["drops"] += number
             expected["frame"] += 1
         elif kind == "reading":

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge.journal import recovery, schema
-from edge.journal.packing import STEADY, THROTTLED, pack_others, unpack_histograms
+from edge.journal.packing import FALLBACK, STEADY, THROTTLED, pack_others, unpack_histograms
 from edge.records import Prediction
 from tests.conftest import ROOT
 from tests.journaling import NS, rows, value
@@ -83,6 +83,15 @@ def test_the_last_minute_is_counted_from_its_rows(cut_off: Path) -> None:
     histograms = unpack_histograms(value(cut_off, "SELECT histograms FROM windows WHERE id = 2"))
     assert {state: stages["invoke"].samples for state, stages in histograms.items()} == {"steady": 6, "throttled": 2}
     assert rows(cut_off, "SELECT ended_ns, ended_because FROM runs") == [(BOOTED_NS + 83 * NS, recovery.BECAUSE)]
+
+
+def test_answers_of_the_cpu_stay_apart_in_the_last_minute(cut_off: Path) -> None:
+    with closing(schema.connect(cut_off)) as connection:
+        connection.execute("UPDATE runs SET backend = 'edgetpu'")
+        connection.execute("UPDATE frames SET state = ? WHERE sequence >= 36", (FALLBACK,))
+        recovery.recover(connection, "run-2")
+    histograms = unpack_histograms(value(cut_off, "SELECT histograms FROM windows WHERE id = 2"))
+    assert {state: stages["age"].samples for state, stages in histograms.items()} == {"steady": 5, "fallback": 3}
 
 
 def test_it_is_done_once_and_not_to_a_run_that_goes_on(cut_off: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edge.device import Live
 from edge.histogram import Histogram
-from edge.journal.packing import STATES, STEADY, THROTTLED, WARM_UP, unpack_histograms
+from edge.journal.packing import STATES, STEADY, unpack_histograms
 from edge.journal.windows import COLUMNS, Answer, Counted, Minute, Truths
 from edge.records import Timings
 from edge.stats import STAGES
@@ -43,7 +43,7 @@ def test_a_minute_of_nothing() -> None:
 DURATIONS = st.builds(Timings, *[st.integers(0, 2**40)] * 4)
 
 
-@given(st.lists(st.tuples(DURATIONS, st.sampled_from([STEADY, WARM_UP, THROTTLED])), max_size=60))
+@given(st.lists(st.tuples(DURATIONS, st.sampled_from(range(len(STATES)))), max_size=60))
 def test_histograms_are_those_of_the_samples(samples: list[tuple[Timings, int]]) -> None:
     minute = Minute(0, 60 * NS)
     for timings, state in samples:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional, Union
 
@@ -10,12 +11,25 @@ import msgspec
 
 from edge.device import Live, throttled_now
 from edge.journal.budget import Budget
-from edge.journal.packing import NOW_BITS, STEADY, THROTTLED, WARM_UP, as_json, as_text, pack_others, pack_score
+from edge.journal.packing import (
+    FALLBACK,
+    NOW_BITS,
+    STEADY,
+    THROTTLED,
+    WARM_UP,
+    as_json,
+    as_text,
+    pack_others,
+    pack_score,
+)
 from edge.journal.windows import Counted, Minute, Truths
 from edge.records import Ran, Record
 
 WARM_UP_NS = 500_000_000
 """At least one inference and half a second, as in TensorFlow Lite's benchmark_model."""
+BACKEND_FOUND = "backend found"
+"""The event after which an accelerator, which was opened anew, warms up again."""
+_MOST_FOUND = 100
 _SINCE_BOOT_SHIFT = 16
 _CALM_NS = 60_000_000_000
 """So long must a cause of throttling be gone before its end is an event."""
@@ -94,7 +108,11 @@ class Ledger:
         self._budget = budget
         self._minute = Minute(began_ns, began_ns + window_ns)
         self._waiting: list[Record] = []
-        self._first_ns: Optional[int] = None
+        self._backend = facts.ran.backend
+        self._warm_from_ns: Optional[int] = None
+        """When the backend that the run is for gave its first answer, of the run or since it came back."""
+        self._found_ns: deque[int] = deque(maxlen=_MOST_FOUND)
+        """When it came back, as far as no answer of it came since."""
         self._told: Optional[Live] = None
         """The last reading that told throttling bits."""
         self._said_unusable = False
@@ -115,6 +133,8 @@ class Ledger:
             self._read(item)
         elif isinstance(item, Event):
             self.event(item.monotonic_ns, item.kind, item.detail)
+            if item.kind == BACKEND_FOUND:
+                self._found_ns.append(item.monotonic_ns)
         elif isinstance(item, Forgotten):
             self._hold(self.forgotten, (as_text(item.file),))
         else:
@@ -181,10 +201,7 @@ class Ledger:
 
     def _count_one(self, record: Record, throttled: bool, stored: Optional[int]) -> None:
         self._turn(record.monotonic_ns)
-        if self._first_ns is None:
-            self._first_ns = record.monotonic_ns
-        warm_up = record.monotonic_ns - self._first_ns < WARM_UP_NS
-        state = WARM_UP if warm_up else THROTTLED if throttled else STEADY
+        state = self._state(record, throttled)
         try:
             row = self._frame(record, state, stored)
         except Exception:  # one frame that makes no sense must not cost the others
@@ -196,6 +213,19 @@ class Ledger:
             return
         if self._budget.keeps() and not self.pausing:
             self.frames.append((*row, self._budget.stands_for))
+
+    def _state(self, record: Record, throttled: bool) -> int:
+        if record.backend != self._backend:
+            self._warm_from_ns = None
+            return FALLBACK
+        while self._found_ns and self._found_ns[0] <= record.monotonic_ns:
+            self._found_ns.popleft()
+            self._warm_from_ns = None
+        if self._warm_from_ns is None:
+            self._warm_from_ns = record.monotonic_ns
+        if record.monotonic_ns - self._warm_from_ns < WARM_UP_NS:
+            return WARM_UP
+        return THROTTLED if throttled else STEADY
 
     def _frame(self, record: Record, state: int, stored: Optional[int]) -> tuple[object, ...]:
         """Count a frame, and give all of its row but the last."""

@@ -37,7 +37,7 @@ CREATE TABLE runs (
     model_id INTEGER NOT NULL REFERENCES models (id),
     runtime TEXT NOT NULL,
     runtime_version TEXT NOT NULL,
-    backend TEXT NOT NULL,             -- what really ran
+    backend TEXT NOT NULL,             -- what the run is for; frames.state tells where the CPU answered in its place
     threads INTEGER NOT NULL,
     camera TEXT NOT NULL,
     configuration TEXT NOT NULL,       -- JSON
@@ -67,7 +67,7 @@ CREATE TABLE frames (                  -- a part of the frames: each stands for 
     truth TEXT,                        -- as it was known at the time
     dropped INTEGER NOT NULL,          -- frames of the camera since the previous result that nobody classified
     throttled INTEGER,                 -- Raspberry Pi throttling bits
-    state INTEGER NOT NULL,            -- 0 steady, 1 warm-up, 2 throttled
+    state INTEGER NOT NULL,            -- 0 steady, 1 warm-up, 2 throttled, 3 fallback: the CPU answered
     stands_for INTEGER NOT NULL        -- this one and the frames of which no row was kept
 );
 CREATE TABLE windows (                 -- a minute each; all frames count here
