@@ -1,7 +1,8 @@
 """Which Edge TPUs are connected, as the kernel tells it; asks no library and opens no device.
 
-Identities: debian/edgetpu-accelerator.rules of google-coral/libedgetpu (USB), drivers/apex_driver.c of
-google/gasket-driver (PCIe, 1ac1:089a). libusb opens a device of USB as /dev/bus/usb/BUS/DEVICE, three digits each.
+Identities: debian/edgetpu-accelerator.rules of google-coral/libedgetpu (USB), apex_driver.c of google/gasket-driver
+(PCIe, 1ac1:089a), whose gasket_core.c has the files of /sys/class/apex. libusb opens a device of USB as
+/dev/bus/usb/BUS/DEVICE, three digits each.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from typing import Optional
 
 import msgspec
 
-from edge.device.parsing import parse_millidegrees
-
 ROOT = Path("/")
 UNLOADED, LOADED = ("1a6e", "089a"), ("18d1", "9302")
 """Vendor and product of an Edge TPU on USB, before and after libedgetpu loaded its firmware at the first opening."""
 _PCI = ("0x1ac1", "0x089a")
 USB_3_MBIT_S = 5000
 """SuperSpeed; USB 2 has 480."""
+SLOWS_FROM_C = 85.0
+"""An Edge TPU on PCIe halves its clock here, and again at 90 and 95 °C: DEFAULT_TRIP_POINT0_TEMP of apex_driver.c."""
+_DEAD_BELOW_C = -40.0  # one that hangs shows about -88 °C: google-coral/edgetpu issue 843
 _PAGE = re.compile(r"^KernelPageSize:\s*(\d+) kB$", re.MULTILINE)
 _MOST_BYTES = 1 << 16
 
@@ -31,6 +33,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     pid: int
     name: str
+    """Empty where it is not known."""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -41,14 +44,12 @@ class Node(msgspec.Struct, frozen=True):
     exists: bool
     may_open: bool
     """Whether this user may read and write it."""
-    owner: int
-    """A user's number."""
     group: str
-    """Its name, or its number where it has none."""
+    """That it belongs to: its name, or its number where it has none."""
     mode: int
     """Permission bits."""
     holders: tuple[Holder, ...]
-    """Only root sees the processes of other users."""
+    """Those that can be seen: other users' processes only by root, or where a driver names its owner."""
 
 
 class UsbAccelerator(msgspec.Struct, frozen=True):
@@ -75,8 +76,9 @@ class PciAccelerator(msgspec.Struct, frozen=True):
     node: Optional[Node]
     """None without the driver."""
     temperature_c: Optional[float]
-    alive: Optional[bool]
-    """As the driver has it; None where it does not tell."""
+    """None where it is not known."""
+    alive: bool
+    """What its driver tells does not say that it hangs."""
 
 
 def usb(root: Path = ROOT) -> tuple[UsbAccelerator, ...]:
@@ -129,30 +131,37 @@ def page_bytes(root: Path = ROOT) -> Optional[int]:
 
 
 def _pci(root: Path, address: Optional[str], driver: Optional[str], apex: Optional[Path]) -> PciAccelerator:
-    status = "" if apex is None else _text(apex / "status")
+    if apex is None:
+        return PciAccelerator(address, driver, node=None, temperature_c=None, alive=True)
+    read = _text(apex / "temp")
+    temperature_c = int(read) / 1000 if re.fullmatch(r"-?\d{1,7}", read) else None
+    hangs = temperature_c is not None and temperature_c < _DEAD_BELOW_C
     return PciAccelerator(
-        address=address,
-        driver=driver,
-        node=None if apex is None else _node(root, f"/dev/{apex.name}"),
-        temperature_c=None if apex is None else parse_millidegrees(_text(apex / "temp")),
-        alive=status == "ALIVE" if status else None,
+        address,
+        driver,
+        _node(root, f"/dev/{apex.name}", _number(apex / "device_owner")),
+        temperature_c=None if hangs else temperature_c,
+        alive=not hangs and _text(apex / "status") in ("", "ALIVE"),
     )
 
 
-def _node(root: Path, path: str) -> Node:
+def _node(root: Path, path: str, owner: Optional[int] = None) -> Node:
+    """A node; `owner` is the process that its driver tells of, 0 or None for none."""
     file = root / path[1:]
     try:
         found = file.stat()
     except OSError:
-        return Node(path, exists=False, may_open=False, owner=0, group="", mode=0, holders=())
+        return Node(path, exists=False, may_open=False, group="", mode=0, holders=())
+    seen = tuple(holders(path, root))
+    if owner and owner not in {holder.pid for holder in seen}:
+        seen = (*seen, Holder(owner, _text(root / f"proc/{owner}/comm")))
     return Node(
         path,
         exists=True,
         may_open=os.access(file, os.R_OK | os.W_OK, effective_ids=True),
-        owner=found.st_uid,
         group=_group(root, found.st_gid),
         mode=found.st_mode & 0o7777,
-        holders=tuple(holders(path, root)),
+        holders=seen,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import os
@@ -160,10 +161,8 @@ def interpreter(settings: RuntimeSettings) -> Optional[Interpreter]:
     """The installed TensorFlow Lite under the Edge TPU, without importing it; None when there is none."""
     names = tuple(_INTERPRETERS) if settings.interpreter == "auto" else (settings.interpreter,)
     for name in names:
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return Interpreter(_INTERPRETERS[name], importlib.metadata.version(_INTERPRETERS[name]))
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return None
 
 

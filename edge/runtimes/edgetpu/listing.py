@@ -7,6 +7,7 @@ Source of the structures: tflite/public/edgetpu_c.h of google-coral/libedgetpu.
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import sys
@@ -39,7 +40,7 @@ def _ask_libedgetpu(library: str) -> Iterator[tuple[str, str]]:
 
 def _ask_pycoral() -> Iterator[tuple[str, str]]:
     """The same, through Google's pycoral, which is linked with libedgetpu.so.1."""
-    from pycoral.utils import edgetpu
+    edgetpu = importlib.import_module("pycoral.utils.edgetpu")
 
     yield "version", edgetpu.get_runtime_version()
     for device in edgetpu.list_edge_tpus():
