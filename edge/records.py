@@ -87,7 +87,7 @@ class Record(msgspec.Struct, frozen=True):
     dropped: int = 0
     """Frames that the camera gave since the previous record and nobody classified."""
     drop_reason: str = "busy"
-    """Why: "busy", the model was; "paced", fewer were asked for."""
+    """Why: "busy", the model was; "paced", fewer were asked for; "no backend", what runs the model was lost."""
     unchanged: int = 0
     """Frames since the previous record that a gate found unchanged, and kept back; they are not in `dropped`."""
     source: Optional[str] = None
