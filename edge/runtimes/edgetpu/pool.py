@@ -105,8 +105,8 @@ class EdgeTpu:
         deadline_s = time.monotonic() + timeout_s
         while True:
             due_s = min((lane.due_s for lane in self._lanes if not lane.free), default=deadline_s)
-            if not self._done:
-                self._look(max(0.0, min(deadline_s, due_s) - time.monotonic()))
+            # Also while the CPU answers all at once: a lane that works again must be noticed.
+            self._look(0.0 if self._done else max(0.0, min(deadline_s, due_s) - time.monotonic()))
             if self._done:
                 return self._done.popleft()
             if self._twin is None and all(lane.used_up for lane in self._lanes):
