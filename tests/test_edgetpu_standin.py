@@ -118,6 +118,13 @@ def test_a_refusal_has_no_reason_but_in_the_log(tflite, standin: Standin, capfd,
     assert reason in capfd.readouterr().err
 
 
+def test_what_has_no_firmware_is_found_first_and_numbers_change_when_it_is_opened(tflite, standin: Standin) -> None:
+    standin.set(devices="usb,dfu")
+    assert tflite.load_delegate(standin.library, {"device": "usb:0"})
+    assert tflite.load_delegate(standin.library, {"device": "usb:0"})
+    assert [each.path for each in standin.opened] == ["/sys/bus/usb/devices/2-2", USB]
+
+
 @pytest.mark.filterwarnings("ignore:Exception ignored in. <function Delegate.__del__")  # the runtimes' own
 def test_a_missing_library_is_an_os_error(tflite) -> None:
     with pytest.raises(OSError, match=r"^libedgetpu-missing\.so\.1: cannot open shared object file"):

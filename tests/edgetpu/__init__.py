@@ -54,6 +54,8 @@ class Standin:
 
     def set(self, **state: object) -> None:
         """Change what README.md names: devices, faults, twin, create_ms, first_ms, invoke_ms."""
+        if "devices" in state:  # what was unplugged has lost its firmware
+            (self.folder / "firmware").unlink(missing_ok=True)
         for name, value in state.items():
             new = self.folder / f"{name}.new"
             new.write_text(str(value))

@@ -11,20 +11,32 @@
 
 static const char *type_name(int type) { return type == USB ? "Apex (USB)" : "Apex (PCIe)"; }
 
+/* Whether a device's firmware was loaded since the devices were set. */
+static bool has_firmware(const char *path) {
+  char *loaded = read_state("firmware");
+  bool found = strstr(loaded, path) != NULL;
+  free(loaded);
+  return found;
+}
+
+static size_t add(Device *devices, size_t count, size_t at, int type, int number) {
+  memmove(&devices[at + 1], &devices[at], (count - at) * sizeof *devices);
+  devices[at].type = type;
+  snprintf(devices[at].path, PATH_BYTES, type == USB ? "/sys/bus/usb/devices/2-%d" : "/dev/apex_%d", number);
+  return count + 1;
+}
+
 size_t enumerate(Device *devices) {
-  char *text = read_state("devices"), *rest = text, *each;
-  size_t count = 0;
+  char *text = read_state("devices"), *rest = text, *each, path[PATH_BYTES];
+  size_t count = 0, bare = 0; /* those without firmware come first */
   int usb = 0, pci = 0;
   while ((each = strsep(&rest, ", \n")) && count < MOST_DEVICES) {
-    Device *device = &devices[count];
     if (!strcmp(each, "pci")) {
-      device->type = PCI;
-      snprintf(device->path, PATH_BYTES, "/dev/apex_%d", pci++);
-      count++;
-    } else if (!strcmp(each, "usb")) {
-      device->type = USB;
-      snprintf(device->path, PATH_BYTES, "/sys/bus/usb/devices/2-%d", ++usb);
-      count++;
+      count = add(devices, count, count, PCI, pci++);
+    } else if (!strcmp(each, "usb") || !strcmp(each, "dfu")) {
+      snprintf(path, sizeof path, "2-%d\n", ++usb);
+      bool is_bare = *each == 'd' && !has_firmware(path);
+      count = add(devices, count, is_bare ? bare++ : count, USB, usb);
     } else if (!strcmp(each, "-")) {
       usb++; /* a port with nothing in it */
     }
@@ -93,11 +105,11 @@ static Opened *open_device(const Device *device, const Option *options, size_t c
   if (slot == opened + MOST_DEVICES || !are_valid(options, count)) return NULL;
   VLOG(4, "Opening device at %s", device->path);
   sleep_for("create_ms");
-  while (has_fault("hang-create", 0)) pause();
+  while (has_fault("hang-create", 0, 0)) pause();
   snprintf(name, sizeof name, "lock-%s", base);
   int lock = open_state(name, O_RDWR | O_CREAT);
   const char *why = NULL;
-  if (has_fault("create", 0))
+  if (has_fault("create", 0, 0))
     why = "Failed precondition: the stand-in was asked to fail";
   else if (!is_plugged_in(device))
     why = "Not found: it was unplugged";
@@ -109,6 +121,8 @@ static Opened *open_device(const Device *device, const Option *options, size_t c
     return NULL;
   }
   note_opened(device, options, count);
+  snprintf(name, sizeof name, "%s\n", base);
+  append_state("firmware", name, strlen(name));
   *slot = (Opened){*device, 1, lock};
   return slot;
 }

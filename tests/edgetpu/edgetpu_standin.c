@@ -49,7 +49,7 @@ static void kernel_free(TfLiteContext *context, void *user_data) {
 
 static int kernel_prepare(TfLiteContext *context, TfLiteNode *node) {
   Kernel *kernel = node->user_data;
-  if (has_fault("prepare", 0)) {
+  if (has_fault("prepare", 0, 0)) {
     context->ReportError(context, "Failed to prepare for TPU. %s", "The stand-in was asked to fail.");
     return kTfLiteError;
   }
@@ -60,20 +60,22 @@ static int kernel_prepare(TfLiteContext *context, TfLiteNode *node) {
 static int kernel_invoke(TfLiteContext *context, TfLiteNode *node) {
   Kernel *kernel = node->user_data;
   const Device *device = &kernel->opened->device;
-  long n = count_invoke(device->path);
+  static long of_process; /* one thread at a time invokes */
+  long of_all = count_invoke(device->path);
+  of_process++;
   sleep_for(kernel->has_run ? "invoke_ms" : "first_ms");
   kernel->has_run = true;
   if (!is_plugged_in(device)) {
     LOG('F', "transfer on tag 1 failed. Abort. Not found: USB transfer error 5: %s is unplugged", device->path);
     abort();
   }
-  if (has_fault("abort", n)) {
+  if (has_fault("abort", of_all, of_process)) {
     LOG('F', "transfer on tag 2 failed. Abort. Deadline exceeded: USB transfer error 2: stand-in was asked to fail");
     abort();
   }
-  if (has_fault("segv", n)) *(volatile int *)8 = 1;
-  while (has_fault("hang", n)) pause();
-  if (has_fault("invoke", n)) {
+  if (has_fault("segv", of_all, of_process)) *(volatile int *)8 = 1;
+  while (has_fault("hang", of_all, of_process)) pause();
+  if (has_fault("invoke", of_all, of_process)) {
     context->ReportError(context, "Failed to execute request. %s", "The stand-in was asked to fail.");
     return kTfLiteError;
   }

@@ -38,7 +38,7 @@ int open_state(const char *name, int flags);
 char *read_state(const char *name);
 void append_state(const char *name, const char *line, size_t bytes);
 void sleep_for(const char *name);
-bool has_fault(const char *kind, long n);
+bool has_fault(const char *kind, long of_all, long of_process);
 long count_invoke(const char *path);
 
 /* devices.c */

@@ -52,16 +52,16 @@ void sleep_for(const char *name) {
   while (ms > 0 && nanosleep(&left, &left) && errno == EINTR) continue;
 }
 
-/* Whether `faults` has the kind: "kind", or for the n-th invoke "kind@n", or "kind@m+" of an m that is not above n. */
-bool has_fault(const char *kind, long n) {
-  char *faults = read_state("faults"), *rest = faults, *each;
+/* Whether `faults` has the kind: "kind" as such, "kind@n" for the n-th invoke of all processes or "kind#n" for the n-th
+ * of each one; "n+" stands for that and all that follow. */
+bool has_fault(const char *kind, long of_all, long of_process) {
+  char *faults = read_state("faults"), *rest = faults, *each, *end;
   bool found = false;
   while (!found && (each = strsep(&rest, ", \n"))) {
-    char *at = strchr(each, '@'), *end;
-    if (at) *at++ = 0;
-    if (strcmp(each, kind)) continue;
-    long first = at ? strtol(at, &end, 10) : 0;
-    found = !at || (*end == '+' ? n >= first : n == first);
+    size_t bytes = strcspn(each, "@#");
+    if (strncmp(each, kind, bytes) || kind[bytes]) continue;
+    long n = each[bytes] == '#' ? of_process : of_all, first = each[bytes] ? strtol(each + bytes + 1, &end, 10) : 0;
+    found = !each[bytes] || (*end == '+' ? n >= first : n == first);
   }
   free(faults);
   return found;
