@@ -238,11 +238,11 @@ class EdgeTpu:
 
     def _lose(self, lane: Lane, failure: Failure) -> None:
         """An Edge TPU does not work, or not any more."""
-        sentence = self._sentence(lane, failure)
+        job, was_open = lane.job, lane.opened is not None
+        lane.fail(failure.cause)
+        sentence = self._sentence(lane.device, was_open, failure)
         if self._starting and self._twin is None:
             raise AcceleratorError(sentence)
-        job = lane.job
-        lane.fail(failure.cause)
         self.faults += 1
         if job:
             self._jobs.appendleft(job)
@@ -255,13 +255,12 @@ class EdgeTpu:
             self._fell_back = True
             self._tell("fell back", to=self._twin.backend, why=sentence)
 
-    def _sentence(self, lane: Lane, failure: Failure) -> str:
-        if self._starting:
+    def _sentence(self, device: str, was_open: bool, failure: Failure) -> str:
+        if self._starting:  # later nothing may take long
             from edge.runtimes.edgetpu.diagnosis import why
 
-            return why(failure.stage, failure.said, self._settings, lane.device)
-        what = "is lost" if lane.opened else "cannot be opened"
-        return f"The Edge TPU ({lane.device}) {what}: {failure.said}."
+            return why(failure.stage, failure.said, self._settings, device)
+        return f"The Edge TPU ({device}) {'is lost' if was_open else 'cannot be opened'}: {failure.said}."
 
     def _tell(self, kind: str, **detail: Any) -> None:
         if self._on_event:
