@@ -13,7 +13,7 @@ export EDGE_TEST_DATA ?= $(abspath ../shared/data)
 # picamera2 comes from apt; when it is installed later, the environment is made anew so that it can see it.
 SEES := $(shell $(PYTHON) -c 'import importlib.util as u; print("system" if u.find_spec("picamera2") else "own")' 2>/dev/null)
 
-.PHONY: help run test test-system test-camera test-arm64 test-endurance lint bench clean
+.PHONY: help run test test-hardware test-system test-camera test-arm64 test-endurance lint bench clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
@@ -25,6 +25,9 @@ run: $(VENV)/.installed-$(SEES) ## Install, then classify the camera, or a drawn
 # threads would only wait for each other then.
 test: $(VENV)/.test ## Install, then run the whole test suite
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-hardware: $(VENV)/.test ## Test what is plugged in: a Raspberry Pi's board, a camera, an Edge TPU
+	$(BIN)/python -m pytest -s -m hardware
 
 test-system: $(VENV)/.test ## As root: install, break and mend the service in a real systemd (a container)
 	$(BIN)/python -m pytest -s -m system
