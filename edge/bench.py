@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
@@ -10,26 +11,24 @@ import msgspec
 
 from edge import bundle as bundles
 from edge import device as devices
-from edge import tflite_file
 from edge.classifier import Classifier
-from edge.errors import ConfigError, ModelError
-from edge.loading import BareOptions, open_model
+from edge.errors import AcceleratorError, ConfigError
+from edge.loading import BareOptions, Prepared, open_prepared, prepare
 from edge.records import NS_PER_MS, Ran
-from edge.runtimes import open_runtime, require
+from edge.runtimes import ConcurrentRuntime, open_runtime, require
+from edge.runtimes.edgetpu.words import STAND_IN
 from edge.runtimes.settings import RuntimeSettings
 from edge.runtimes.trial import require_sound
 from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, shown_insufficient, summary, table
+from edge.timing import CAP_S, Watch, repeat, timed
 
 # At least one warm-up run and half a second, one second and 50 runs of steady state, at most 150 seconds:
 # TensorFlow Lite `benchmark_model`'s defaults. 64 samples instead of 50, the least from which a p90 may be told.
 WARMUP_S = 0.5
 MINIMUM_S = 1.0
 MINIMUM_SAMPLES = minimum_samples(0.9)
-CAP_S = 150.0
-_POLL_S = 2.0  # between looks at the sensors; where they need a process, it runs between samples
 _OVERHEAD_RUNS = 2000
 _FRAME_PX = (480, 640)
-_NS_PER_S = 1_000_000_000
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -45,6 +44,8 @@ class Rules(msgspec.Struct, frozen=True):
     """Median duration of an invocation that does nothing, timed in the same way; not subtracted."""
     open_ms: float
     """Reading and checking the model's files, and loading it a second time; not part of `load_ms`."""
+    choice: Optional[str]
+    """What "auto" chose of an Edge TPU and the CPU, and why; None where it had no choice."""
     frame_px: str
     """Size of the generated picture from which the stages' input is made."""
     stage_samples: int
@@ -62,11 +63,13 @@ class Result(Ran, frozen=True):
     seconds: float
     """Length of the steady state."""
     load_ms: float
-    """Making the interpreter and allocating its tensors, the file in the page cache, Python's imports done."""
+    """Making the interpreter and allocating its tensors, the file in the page cache, Python's imports done. Of an Edge
+    TPU: opening it too, as measured in the process that holds it."""
     first_ms: float
     """The first invoke() after that."""
     invoke_ms: Summary
-    """The interpreter's invoke() alone, one after the other."""
+    """The interpreter's invoke() alone, one after the other; of an Edge TPU, from handing the input over to its process
+    to having the output."""
     stages_ms: dict[str, Summary]
     """Preprocess and postprocess of whole frames."""
     device: dict[str, Any]
@@ -78,34 +81,6 @@ class Result(Ran, frozen=True):
     def as_json(self) -> dict[str, Any]:
         """The result as one JSON object."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
-
-
-class _Watch:
-    """What the sensors say in the course of a run."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._seen = [devices.read_live(root)]
-        self._next_ns = time.monotonic_ns() + int(_POLL_S * _NS_PER_S)
-
-    def due(self) -> bool:
-        return time.monotonic_ns() >= self._next_ns
-
-    def look(self) -> None:
-        self._seen.append(devices.read_live(self._root))
-        self._next_ns = time.monotonic_ns() + int(_POLL_S * _NS_PER_S)
-
-    def during(self) -> dict[str, Any]:
-        """Extremes of what was read, and the words of all throttling seen; sensors that are not there are left out."""
-        found: dict[str, Any] = {}
-        for name in ("temperature_c", "clock_mhz"):
-            values = [value for live in self._seen if (value := getattr(live, name)) is not None]
-            if values:
-                found[name] = {"min": min(values), "max": max(values)}
-        bits = [live.throttled for live in self._seen if live.throttled is not None]
-        if bits:
-            found["throttled"] = devices.throttled_during(bits)
-        return found
 
 
 def bench(
@@ -130,34 +105,43 @@ def bench(
     Raises:
         ConfigError: `seconds` is not more than 0.
         ModelError: the bundle fails its golden input.
+        AcceleratorError: the CPU answered while the Edge TPU was to be measured.
         EdgeError: what `edge.loading.open_model` raises.
     """
     if not seconds > 0:
         raise ConfigError(f"A steady state of {seconds} seconds was asked for: expected more than 0.")
     settings = RuntimeSettings.of(runtime, threads)
     device = devices.read(root).as_json()
-    load_ns, first_ns = _first_use(model, settings, options)
+    preparing_ns = time.monotonic_ns()
+    prepared = prepare(model, settings, options)
+    prepared_ns = time.monotonic_ns()
+    load_ns, first_ns = _first_use(prepared, settings)
     opening_ns = time.monotonic_ns()
-    with Classifier(*open_model(model, settings, options)) as classifier:
-        open_ns = time.monotonic_ns() - opening_ns
+    with Classifier(*open_prepared(prepared, settings, options)) as classifier:
+        open_ns = time.monotonic_ns() - opening_ns + prepared_ns - preparing_ns
         frame = bundles.golden_picture(0, *_FRAME_PX)
         classifier.classify(frame)  # the input that invoke() is timed with
 
         warmup_ns: list[int] = []
-        warmup_s = _repeat(_timed(classifier.runtime.invoke, warmup_ns), WARMUP_S, 1)
-        watch = _Watch(root)
+        warmup_s = repeat(_own(classifier, timed(classifier.runtime.invoke, warmup_ns)), WARMUP_S, 1)
+        faults = _faults(classifier)
+        watch = Watch(root)
         asked_s = min(seconds, CAP_S)
         samples_ns: list[int] = []
-        steady_s = _repeat(_timed(classifier.runtime.invoke, samples_ns), asked_s, MINIMUM_SAMPLES, watch)
+        step = _own(classifier, timed(classifier.runtime.invoke, samples_ns))
+        steady_s = repeat(step, asked_s, MINIMUM_SAMPLES, watch)
         stages_ns = _stages(classifier, frame, asked_s / 2, watch)
         watch.look()
         during = watch.during()
         overhead_ns: list[int] = []
-        null = _timed(_nothing, overhead_ns)
+        null = timed(_nothing, overhead_ns)
         for _ in range(_OVERHEAD_RUNS):
             null()
         classifier.check_golden()
-        why_invalid = _why_invalid(len(samples_ns), steady_s, during)
+        why_invalid = (
+            *_why_invalid(len(samples_ns), steady_s, during),
+            *_why_no_edgetpu(classifier.runtime.backend, _faults(classifier) - faults),
+        )
         stage_samples = len(stages_ns["invoke"])
         return Result(
             **msgspec.structs.asdict(classifier.ran),
@@ -176,6 +160,7 @@ def bench(
                 cap_s=CAP_S,
                 overhead_us=nearest_rank(overhead_ns, 0.5) / 1000,
                 open_ms=_ms(open_ns),
+                choice=prepared.planned.choice,
                 frame_px=f"{_FRAME_PX[1]}x{_FRAME_PX[0]}",
                 stage_samples=stage_samples,
                 invoke_in_frames_p50_ms=_ms(nearest_rank(stages_ns["invoke"], 0.5)),
@@ -190,6 +175,7 @@ def text_of(result: Result) -> str:
     """The result for a person."""
     lines = [
         result.title(),
+        *([result.rules.choice] if result.rules.choice else []),
         _device_line(result.device),
         f"load {result.load_ms:.2f} ms, first inference {result.first_ms:.2f} ms, then {result.samples} samples "
         f"in {result.seconds:.1f} s",
@@ -217,22 +203,24 @@ def _device_line(device: dict[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _first_use(model: str, runtime: RuntimeSettings, options: Optional[BareOptions]) -> tuple[int, int]:
+def _first_use(prepared: Prepared, settings: RuntimeSettings) -> tuple[int, int]:
     """Nanoseconds of loading a model and of its first invoke(), before anything has warmed the process up."""
-    path = bundles.locate(model)
-    if path.is_dir():
-        path /= bundles.read_contract(path).file
-    else:
-        tflite_file.read(path)
-        require_sound(runtime.name, path.resolve())
+    planned = prepared.planned
+    if planned.edgetpu:
+        from edge.runtimes.edgetpu.tryout import try_out
+
+        trial = try_out(planned.edgetpu, settings, verbosity=0)
+        if trial.open_ms is None or trial.first_ms is None:
+            raise AcceleratorError(f"{planned.edgetpu} cannot be measured. {trial.why}")
+        return round(trial.open_ms * NS_PER_MS), round(trial.first_ms * NS_PER_MS)
+    path = planned.cpu
+    assert path is not None  # a plan names one of the two
+    if not prepared.files.trusted:
+        require_sound(planned.runtime, path.resolve())
     bundles.sha256_of(path)  # brings the file into the page cache
-    require(runtime.name)  # so that Python's import is not taken for the model's load
+    require(planned.runtime)  # so that Python's import is not taken for the model's load
     loading_ns = time.monotonic_ns()
-    try:
-        opened = open_runtime(runtime.name, path, runtime.threads)
-    except ModelError:
-        open_model(model, runtime, options)  # knows more of what is wrong with a model, and says so
-        raise
+    opened = open_runtime(planned.runtime, path, settings.threads)
     invoking_ns = time.monotonic_ns()
     opened.invoke()
     done_ns = time.monotonic_ns()
@@ -240,14 +228,18 @@ def _first_use(model: str, runtime: RuntimeSettings, options: Optional[BareOptio
     return invoking_ns - loading_ns, done_ns - invoking_ns
 
 
-def _timed(run: Callable[[], None], samples_ns: list[int]) -> Callable[[], None]:
-    """A step that runs `run` once and appends how long it took."""
-    clock_ns = time.monotonic_ns
+def _own(classifier: Classifier, run: Callable[[], None]) -> Callable[[], None]:
+    """A step after which it is made sure that the CPU did not answer in an Edge TPU's place."""
+    runtime = classifier.runtime
 
     def step() -> None:
-        begin_ns = clock_ns()
         run()
-        samples_ns.append(clock_ns() - begin_ns)
+        if runtime.answered_by != runtime.backend:
+            lost = f" {runtime.lost}" if isinstance(runtime, ConcurrentRuntime) and runtime.lost else ""
+            raise AcceleratorError(
+                f"The CPU answered in place of the Edge TPU, and figures of both together mean nothing: see "
+                f"`edge doctor`, or measure the CPU with --runtime litert.{lost}"
+            )
 
     return step
 
@@ -256,20 +248,7 @@ def _nothing() -> None:
     pass
 
 
-def _repeat(step: Callable[[], None], seconds: float, least: int, watch: Optional[_Watch] = None) -> float:
-    """Repeat a step at least `least` times and `seconds` long, at most `CAP_S`; the seconds it took."""
-    started_ns = time.monotonic_ns()
-    enough_ns, cap_ns = started_ns + int(seconds * _NS_PER_S), started_ns + int(CAP_S * _NS_PER_S)
-    runs = 0
-    while (now_ns := time.monotonic_ns()) < enough_ns or (runs < least and now_ns < cap_ns):
-        step()
-        runs += 1
-        if watch and watch.due():
-            watch.look()
-    return (time.monotonic_ns() - started_ns) / _NS_PER_S
-
-
-def _stages(classifier: Classifier, frame: Any, seconds: float, watch: _Watch) -> dict[str, list[int]]:
+def _stages(classifier: Classifier, frame: Any, seconds: float, watch: Watch) -> dict[str, list[int]]:
     """Nanoseconds of each stage of frames that are classified whole."""
     samples_ns: dict[str, list[int]] = {"preprocess": [], "invoke": [], "postprocess": []}
 
@@ -279,7 +258,7 @@ def _stages(classifier: Classifier, frame: Any, seconds: float, watch: _Watch) -
         samples_ns["invoke"].append(timings.invoke_ns)
         samples_ns["postprocess"].append(timings.postprocess_ns)
 
-    _repeat(step, seconds, MINIMUM_SAMPLES, watch)
+    repeat(_own(classifier, step), seconds, MINIMUM_SAMPLES, watch)
     return samples_ns
 
 
@@ -292,6 +271,20 @@ def _why_invalid(samples: int, steady_s: float, during: dict[str, Any]) -> tuple
     if during.get("throttled"):
         reasons.append(f"the board was held back during the run: {', '.join(during['throttled'])}")
     return tuple(reasons)
+
+
+def _faults(classifier: Classifier) -> int:
+    """Failures of Edge TPUs so far."""
+    runtime = classifier.runtime
+    return runtime.faults if isinstance(runtime, ConcurrentRuntime) else 0
+
+
+def _why_no_edgetpu(backend: str, faults: int) -> Iterator[str]:
+    """Why figures are not those of an Edge TPU that works."""
+    if backend == STAND_IN:
+        yield "a stand-in for an Edge TPU ran the model on the CPU: its times tell nothing"
+    if faults:
+        yield f"the Edge TPU failed and was opened again during the run: {faults} times"
 
 
 def _ms(value_ns: int) -> float:

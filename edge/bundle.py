@@ -96,14 +96,19 @@ class Bundle(msgspec.Struct, frozen=True):
 
     name: str
     path: Path
-    """The .tflite file."""
+    """The .tflite file; of a bundle, the uncompiled one."""
     sha256: str
+    """Of that file, also when a twin of it runs."""
     input: Optional[InputSpec]
     """None for a bare file until the runtime has told its input; see `edge.loading`."""
     output: Optional[OutputSpec]
     labels: tuple[str, ...]
     facts: tflite_file.TfliteFile
     contract: Optional[Contract] = None
+    compiled: Optional[Path] = None
+    """The .tflite that was compiled for an Edge TPU; `path` itself where that is one."""
+    choice: Optional[str] = None
+    """Which of the twins runs where, and why, in a sentence; None where there was no choice."""
 
 
 def folders() -> list[Path]:
@@ -165,7 +170,7 @@ def read_contract(folder: Path) -> Contract:
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # PyYAML lets a wrong date or number through
         detail = " ".join(str(error).split())
         raise ModelError(f"{path} is not valid YAML: {detail}.") from None
-    for name in (contract.file, contract.labels):
+    for name in (contract.file, contract.labels, *([contract.edgetpu.file] if contract.edgetpu else [])):
         _plain_name(folder, name)
     return contract
 
@@ -182,16 +187,25 @@ def _yaml_loader() -> Any:
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def open_bundle(folder: Path) -> Bundle:
+def open_bundle(folder: Path, contract: Optional[Contract] = None) -> Bundle:
     """Open a bundle and check its files against its contract.
+
+    Args:
+        folder: of the bundle.
+        contract: None: the one in it.
 
     Raises:
         ModelError: a file is missing, damaged or not the one that the contract was made for.
     """
-    contract = read_contract(folder)
+    contract = contract or read_contract(folder)
     path = folder / contract.file
     facts = tflite_file.read(path)
     _check_sha256(path, contract.sha256, "model")
+    if facts.edgetpu:
+        raise ModelError(
+            f"{path} was compiled for an Edge TPU: a bundle's own file is the uncompiled model, which "
+            "`edge-deploy compile` adds the compiled one to."
+        )
     labels_path = folder / contract.labels
     names = label_files.read(labels_path)
     _check_sha256(labels_path, contract.labels_sha256, "label file")
@@ -200,7 +214,29 @@ def open_bundle(folder: Path) -> Bundle:
             f"{labels_path} has {len(names)} names and the contract {contract.output.classes} classes: "
             "restore the bundle's own files."
         )
-    return Bundle(contract.name, path, contract.sha256, contract.input, contract.output, names, facts, contract)
+    return Bundle(
+        name=contract.name,
+        path=path,
+        sha256=contract.sha256,
+        input=contract.input,
+        output=contract.output,
+        labels=names,
+        facts=facts,
+        contract=contract,
+        compiled=_compiled(folder, contract.edgetpu, facts) if contract.edgetpu else None,
+    )
+
+
+def _compiled(folder: Path, promised: Compiled, model: tflite_file.TfliteFile) -> Path:
+    """The compiled twin, which can stand for the model."""
+    path = folder / promised.file
+    facts = tflite_file.read(path)
+    _check_sha256(path, promised.sha256, "compiled model")
+    if not facts.edgetpu:
+        raise ModelError(f"{path} was not compiled for an Edge TPU: `edge-deploy compile` makes the compiled model.")
+    if difference := tflite_file.difference(facts, model):
+        raise ModelError(f"{path} was compiled from another model: {difference}; `edge-deploy compile` makes it again.")
+    return path
 
 
 def sha256_of(path: Path) -> str:
@@ -237,54 +273,3 @@ def golden_picture(seed: int, height_px: int, width_px: int) -> NDArray[np.uint8
         radius = 10 + size * 100 // 256
         picture[(rows - row) ** 2 + (columns - column) ** 2 < radius**2] = colour
     return picture
-
-
-class Listing(msgspec.Struct, frozen=True):
-    """One line of `edge models`."""
-
-    name: str
-    """What `--model` takes: the folder's name."""
-    folder: str
-    size_bytes: Optional[int] = None
-    input: Optional[str] = None
-    top1: Optional[float] = None
-    accuracy_data: Optional[str] = None
-    sha256: Optional[str] = None
-    problem: Optional[str] = None
-    """Why the bundle cannot be used; None when its files are those of its contract."""
-
-    def as_text(self) -> str:
-        """The listing for a person."""
-        lines = [f"{self.name}  ({self.folder})"]
-        if self.size_bytes is not None:
-            lines.append(f"  {self.size_bytes / 1e6:.1f} MB, {self.input}")
-        if self.top1 is not None:
-            lines.append(f"  top-1 {self.top1:.1%} on {self.accuracy_data}")
-        state = (
-            f"sha256 {(self.sha256 or '')[:12]}, as promised" if self.problem is None else f"unusable: {self.problem}"
-        )
-        return "\n".join([*lines, f"  {state}"])
-
-
-def describe(folder: Path) -> Listing:
-    """What `edge models` tells of the bundle in a folder; a broken one is described, not raised."""
-    try:
-        contract = read_contract(folder)
-    except ModelError as error:
-        return Listing(folder.name, str(folder), problem=str(error))
-    path = folder / contract.file
-    problem = None
-    try:
-        open_bundle(folder)
-    except ModelError as error:
-        problem = str(error)
-    return Listing(
-        name=folder.name,
-        folder=str(folder),
-        size_bytes=path.stat().st_size if path.is_file() else None,
-        input=f"{contract.input.width_px}x{contract.input.height_px} {contract.input.dtype}",
-        top1=contract.accuracy.top1 if contract.accuracy else None,
-        accuracy_data=contract.accuracy.data if contract.accuracy else None,
-        sha256=contract.sha256,
-        problem=problem,
-    )

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any, Callable, Optional, Union
+from collections.abc import Sequence
+from typing import Any, Callable, Optional
 
 import msgspec
-import yaml
 
 from edge.cameras import Camera
-from edge.cameras.directory import find_pictures
+from edge.class_folders import Truth
 from edge.classifier import Classifier
 from edge.errors import CameraError, ConfigError
-from edge.labels import ClassNames
 from edge.records import Ran
 from edge.stats import Summary, insufficient, shown_insufficient, summary, table, wilson
 
 TOP = 5
 _CONFUSIONS = 10
-_MOST_NAMED = 20
 _FEWEST_SHOWN = 5  # a share of fewer pictures tells a person nothing
 _STAGES = ("preprocess", "invoke", "postprocess")
-_INDEX = re.compile(r"\d+")
-
-Truth = dict[str, frozenset[int]]
-"""The class indices that are right for the pictures of each folder."""
 
 
 class ClassResult(msgspec.Struct, frozen=True):
@@ -60,136 +51,16 @@ class Result(Ran, frozen=True):
     per_class: dict[str, ClassResult]
     confusion_top: tuple[Confusion, ...]
     """The most frequent ones, first the most frequent."""
+    backends: dict[str, int]
+    """Pictures by what answered them; two where the CPU stepped in for an Edge TPU."""
     latency_ms: dict[str, Summary]
-    """Preprocess, invoke and postprocess; decoding the picture files is not in it."""
+    """Preprocess, invoke and postprocess of the pictures that `backend` answered; decoding the files is not in it."""
     insufficient: dict[str, str]
     """Why percentiles of `latency_ms` are null."""
 
     def as_json(self) -> dict[str, Any]:
         """The result as one JSON object."""
         return msgspec.to_builtins(self)  # type: ignore[no-any-return]
-
-
-def truth_of(
-    folder: Path,
-    labels: Sequence[str],
-    *,
-    map_file: Optional[Path] = None,
-    index_prefix: bool = False,
-    background_offset: int = 0,
-) -> Truth:
-    """Find the class of each class folder below `folder`.
-
-    Args:
-        folder: its pictures lie in folders named after their class.
-        labels: the model's, by output index.
-        map_file: YAML or plain lines `folder: label` for folders with names of their own; see `read_map`.
-        index_prefix: the number that a folder's name begins with is its class index, background not counted.
-        background_offset: 1 when output 0 is a background class.
-
-    Raises:
-        ConfigError: there are no class folders, or one has no class or several.
-    """
-    folders = class_folders(folder)
-    if index_prefix:
-        if map_file is not None:
-            raise ConfigError("--map and --index-prefix were both given: folders are either named or numbered.")
-        return _by_index(folders, len(labels), background_offset)
-    return _by_name(folders, labels, read_map(map_file) if map_file else {})
-
-
-def class_folders(folder: Path) -> tuple[str, ...]:
-    """Names of the folders that the pictures below `folder` lie in, sorted.
-
-    Raises:
-        ConfigError: there are none, or pictures lie beside them.
-    """
-    if not folder.is_dir():
-        raise ConfigError(f"{folder} is not a folder: expected one with a folder of pictures for each class.")
-    parents = Counter(path.parent for path in find_pictures(folder))
-    if not parents:
-        raise ConfigError(f"{folder} holds no pictures: expected a folder of pictures for each class.")
-    if folder in parents:
-        raise ConfigError(
-            f"{_pictures(parents[folder])} in {folder} itself: expected each in a folder named after its class."
-        )
-    return tuple(sorted({parent.name for parent in parents}))
-
-
-def read_map(path: Path) -> dict[str, tuple[str, ...]]:
-    """Read `folder: label` lines (or a list of labels, any of which is right) from a YAML file.
-
-    A label is a label's text as in `truth_of`, or an output's index.
-
-    Raises:
-        ConfigError: the file cannot be read or holds something else.
-    """
-    try:
-        # BaseLoader: all scalars stay text, so that `no: 001` means a folder "no".
-        document: Any = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
-        read = msgspec.convert(document, dict[str, Union[str, list[str]]])
-    except OSError as error:
-        raise ConfigError(f"Cannot read the map {path}: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not a map of `folder: label` lines: {' '.join(str(error).split())}.") from None
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{path} is not a map of `folder: label` lines: {error}.") from None
-    return {folder: (value,) if isinstance(value, str) else tuple(value) for folder, value in read.items()}
-
-
-def _by_index(folders: Iterable[str], classes: int, background_offset: int) -> Truth:
-    truth: Truth = {}
-    wrong = []
-    for folder in folders:
-        match = _INDEX.match(folder)
-        index = int(match[0]) + background_offset if match else classes
-        truth[folder] = frozenset({index})
-        if index >= classes:
-            wrong.append(folder)
-    if wrong:
-        raise ConfigError(
-            f"With --index-prefix a folder's name begins with its class index, 0 to {classes - 1 - background_offset}; "
-            f"these do not: {_listed(wrong)}."
-        )
-    return truth
-
-
-def _by_name(folders: Iterable[str], labels: Sequence[str], mapping: dict[str, tuple[str, ...]]) -> Truth:
-    classes = ClassNames(labels)
-
-    def indices(text: str, mapped: bool) -> frozenset[int]:
-        found = classes.find(text)
-        # A number is an index only where a person wrote it in a map; a folder "3" must be the label "3".
-        if mapped and not found and text.isdecimal() and len(text) < 10 and int(text) < len(labels):
-            return frozenset({int(text)})
-        return found
-
-    truth: Truth = {}
-    unmatched, ambiguous = [], []
-    for folder in folders:
-        right: set[int] = set()
-        for text in mapping.get(folder, (folder,)):
-            found = indices(text, folder in mapping)
-            name = folder if text == folder else f"{folder} ({text})"
-            if not found:
-                unmatched.append(name)
-            elif len(found) > 1:
-                ambiguous.append(f"{name} ({' or '.join(str(index) for index in sorted(found))})")
-            right |= found
-        truth[folder] = frozenset(right)
-    if unmatched or ambiguous:
-        reasons = [f"{_listed(unmatched)} match no label"] if unmatched else []
-        reasons += [f"{_listed(ambiguous)} match several"] if ambiguous else []
-        raise ConfigError(
-            f"Class folders must match the model's labels: {'; '.join(reasons)}. Say which label or index is meant in "
-            "a file of `folder: label` lines with --map FILE, or --index-prefix where folders begin with a class index."
-        )
-    return truth
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _MOST_NAMED
-    return ", ".join(names[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def evaluate(
@@ -200,7 +71,7 @@ def evaluate(
     Args:
         classifier: opened with `top` of at least 5, or of all classes where there are fewer.
         camera: an opened source whose frames have labels; a folder.
-        truth: from `truth_of`.
+        truth: from `edge.class_folders.truth_of`.
         progress: called after each picture with the number of pictures done.
 
     Raises:
@@ -209,7 +80,7 @@ def evaluate(
     """
     enough = min(TOP, classifier.output.classes)
     answered: list[tuple[str, tuple[int, ...]]] = []
-    times_ns = {stage: array("q") for stage in _STAGES}
+    times_ns: dict[str, dict[str, array[int]]] = {}
     while not camera.ended:
         frame = camera.read()
         if frame is None:
@@ -220,8 +91,9 @@ def evaluate(
         if len(record.predictions) < enough:
             raise ConfigError(f"The classifier gives {len(record.predictions)} predictions: open it with top={enough}.")
         answered.append((frame.label, tuple(prediction.class_id for prediction in record.predictions[:TOP])))
+        of_backend = times_ns.setdefault(record.backend, {stage: array("q") for stage in _STAGES})
         for stage in _STAGES:
-            times_ns[stage].append(getattr(record.timings, f"{stage}_ns"))
+            of_backend[stage].append(getattr(record.timings, f"{stage}_ns"))
         if progress:
             progress(len(answered))
     if not answered:
@@ -229,8 +101,10 @@ def evaluate(
     right = [answers[0] in truth[folder] for folder, answers in answered]
     interval = wilson(sum(right), len(right))
     assert interval is not None  # only without pictures
+    ran = classifier.ran
+    own_ns: dict[str, array[int]] = times_ns.get(ran.backend, {stage: array("q") for stage in _STAGES})
     return Result(
-        **msgspec.structs.asdict(classifier.ran),
+        **msgspec.structs.asdict(ran),
         images=len(answered),
         skipped=int(getattr(camera, "skipped", 0)),
         top1=_share(sum(right), len(right)),
@@ -238,8 +112,9 @@ def evaluate(
         top1_interval95=(round(interval[0], 6), round(interval[1], 6)),
         per_class=_per_class([folder for folder, _ in answered], right, _names(truth, classifier.bundle.labels)),
         confusion_top=_confusions(answered, truth, classifier.bundle.labels),
-        latency_ms={stage: summary(times_ns[stage]) for stage in _STAGES},
-        insufficient=insufficient(len(answered)),
+        backends={backend: len(stages["invoke"]) for backend, stages in times_ns.items()},
+        latency_ms={stage: summary(own_ns[stage]) for stage in _STAGES},
+        insufficient=insufficient(len(own_ns["invoke"])),
     )
 
 
@@ -262,6 +137,10 @@ def text_of(result: Result) -> str:
         for confusion in result.confusion_top
     ]
     lines += ["", *table(result.latency_ms)]
+    others = {backend: count for backend, count in result.backends.items() if backend != result.backend}
+    if others:
+        told = ", ".join(f"{count} by {backend}" for backend, count in others.items())
+        lines.append(f"of {result.backends.get(result.backend, 0)} pictures; others were answered elsewhere: {told}")
     if shown := shown_insufficient(result.insufficient):
         lines.append(shown)
     return "\n".join(lines)
@@ -295,10 +174,6 @@ def _confusions(
 
 def _share(part: int, whole: int) -> float:
     return round(part / whole, 6)
-
-
-def _pictures(count: int) -> str:
-    return "1 picture lies" if count == 1 else f"{count} pictures lie"
 
 
 def _short(label: str) -> str:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Optional, cast
+from typing import Annotated, NamedTuple, Optional, cast
 
 import msgspec
 from msgspec import Meta
 
 from edge import bundle as bundles
 from edge import labels as label_files
-from edge import tflite_file
+from edge import tflite_file, twins
 from edge.bundle import Bundle
+from edge.choosing import Files, Plan, open_planned, plan
 from edge.errors import ConfigError, EdgeError, LabelError, ModelError
-from edge.runtimes import Runtime, TensorDetails, open_runtime
+from edge.runtimes import Runtime, TensorDetails, require_name
 from edge.runtimes.settings import RuntimeSettings
-from edge.runtimes.trial import require_sound
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
+from edge.tflite_file import TfliteFile
+from edge.twins import Twin
 
 _LEAST_CROP = 0.001
 _DTYPES = ("uint8", "int8", "float32")
@@ -44,6 +46,14 @@ class BareOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the outputs are, where the file's last operator does not tell."""
 
 
+class Prepared(NamedTuple):
+    """A model whose files are read and checked, and what is to be opened of it."""
+
+    bundle: Bundle
+    files: Files
+    planned: Plan
+
+
 def open_model(
     model: str, settings: Optional[RuntimeSettings] = None, options: Optional[BareOptions] = None
 ) -> tuple[Bundle, Runtime]:
@@ -54,51 +64,85 @@ def open_model(
 
     Raises:
         ModelError, LabelError: the model, its labels or its contract cannot be used.
-        RuntimeUnavailableError: the runtime is not there.
+        RuntimeUnavailableError: the runtime is not there; as AcceleratorError, no Edge TPU can be opened.
         ConfigError: an option is missing, impossible, or not for this kind of model.
     """
-    settings, options = settings or RuntimeSettings(), options or BareOptions()
+    settings = settings or RuntimeSettings()
+    return open_prepared(prepare(model, settings, options), settings, options)
+
+
+def prepare(model: str, settings: RuntimeSettings, options: Optional[BareOptions] = None) -> Prepared:
+    """Read what `open_model` opens; no runtime sees it yet.
+
+    Raises:
+        EdgeError: see `open_model`.
+    """
+    options = options or BareOptions()
+    require_name(settings.name)
     path = bundles.locate(model)
-    bundle = _open_folder(path, options) if path.is_dir() else _open_bare(path, options)
-    if bundle.facts.edgetpu:
-        raise ModelError(
-            f"{bundle.path} was compiled for a Coral Edge TPU, and no Edge TPU runtime is open: give the "
-            "uncompiled .tflite of the same model to run on the CPU."
-        )
-    if bundle.contract is None:
-        require_sound(settings.name, bundle.path.resolve())  # a bundle's file is known by its sha256
-    opened = open_runtime(settings.name, bundle.path, settings.threads)
+    if path.is_dir():
+        bundle = _open_folder(path, settings, options)
+        files = Files(bundle.path, bundle.compiled, bundle.path, trusted=True)
+        return Prepared(bundle, files, plan(files, settings))
+    facts = tflite_file.read(path)
+    twin = _twin(path, facts, settings) if facts.edgetpu else None
+    uncompiled = path if not facts.edgetpu else twin.path if twin else None
+    files = Files(path, path if facts.edgetpu else None, uncompiled, trusted=False)
+    planned = plan(files, settings)
+    return Prepared(_open_bare(path, facts, twin, options), files, planned)
+
+
+def open_prepared(
+    prepared: Prepared, settings: RuntimeSettings, options: Optional[BareOptions] = None
+) -> tuple[Bundle, Runtime]:
+    """Open on its runtime what was prepared with the same settings and options; see `open_model`."""
+    bundle, files, planned = prepared
+    opened = open_planned(planned, files, settings)
     try:
         _check_shape(bundle.path, opened)
         if bundle.contract:
             _check_contract(bundle.contract, opened)
-            return bundle, opened
-        return _complete_bare(bundle, opened, options), opened
+        else:
+            bundle = _complete_bare(bundle, opened, options or BareOptions())
+        return msgspec.structs.replace(bundle, choice=planned.choice), opened
     except Exception:
         opened.close()
         raise
 
 
-def _open_folder(folder: Path, options: BareOptions) -> Bundle:
-    given = [name for name in options.__struct_fields__ if getattr(options, name) is not None]
+def _open_folder(folder: Path, settings: RuntimeSettings, options: BareOptions) -> Bundle:
+    given = [f"--{name.replace('_', '-')}" for name in options.__struct_fields__ if getattr(options, name) is not None]
+    given += ["runtime.twin"] if settings.twin else []
     bundle = bundles.open_bundle(folder)
     if given:
-        flag = "--" + given[0].replace("_", "-")
-        raise ConfigError(f"{flag} is for a bare .tflite: the bundle {bundle.name} brings its own.")
+        raise ConfigError(f"{given[0]} is for a bare .tflite: the bundle {bundle.name} brings its own.")
     return bundle
 
 
-def _open_bare(path: Path, options: BareOptions) -> Bundle:
-    facts = tflite_file.read(path)
-    if facts.edgetpu:
-        names: tuple[str, ...] = ()
-    elif options.labels:
+def _twin(path: Path, facts: TfliteFile, settings: RuntimeSettings) -> Optional[Twin]:
+    """The twin of a compiled file. One that only lies beside it and is not needed may be another model's."""
+    try:
+        return twins.find(path, facts, settings.twin)
+    except ModelError:
+        if settings.twin or settings.name == "auto" or settings.fallback:
+            raise
+        return None
+
+
+def _open_bare(path: Path, facts: TfliteFile, twin: Optional[Twin], options: BareOptions) -> Bundle:
+    packed = tflite_file.packed_labels(path) or (twin.labels if twin else None)
+    if options.labels:
         names = label_files.read(Path(options.labels))
-    elif (packed := tflite_file.packed_labels(path)) is not None:
+    elif packed is not None:
         names = label_files.parse(packed, f"the label file inside {path}")
     else:
         raise LabelError(f"{path} has no labels inside: give its label file with --labels.")
-    return Bundle(path.stem, path, bundles.sha256_of(path), None, None, names, facts)
+    compiled = path if facts.edgetpu else None
+    if twin:  # which still has what the compiler left out
+        normalized = facts if facts.mean else twin.facts
+        activation = facts.activation or twin.facts.activation
+        facts = facts._replace(activation=activation, mean=normalized.mean, std=normalized.std)
+    return Bundle(path.stem, path, bundles.sha256_of(path), None, None, names, facts, None, compiled)
 
 
 def _check_shape(path: Path, runtime: Runtime) -> None:

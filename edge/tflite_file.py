@@ -6,6 +6,7 @@ QuantizationParameters) and of TFLite Support's metadata_schema.fbs (ModelMetada
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _PASSES_VALUES_ON = (_DEQUANTIZE, _RESHAPE, _SQUEEZE, _QUANTIZE)
 
 _NORMALIZATION_OPTIONS = 1  # union ProcessUnitOptions
 _TENSOR_AXIS_LABELS = 2  # enum AssociatedFileType
+_SCALE_TOLERANCE = 1e-6  # relative; a compiler may write a float32 anew
 _DTYPES = (  # enum TensorType
     *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64"),
     *("complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4", "bfloat16"),
@@ -84,6 +86,28 @@ def packed_labels(path: Path) -> Optional[str]:
     """
     with mapped(path) as buffer:
         return _packed_labels(path, Table.root(buffer))
+
+
+def difference(given: TfliteFile, expected: TfliteFile) -> Optional[str]:
+    """How what one file takes and gives differs from another's, as "its input scale is 0.5, expected 0.25".
+
+    Returns:
+        None when each can stand for the other.
+    """
+    for what, ours, theirs in (("input", given.inputs, expected.inputs), ("output", given.outputs, expected.outputs)):
+        if len(ours) != len(theirs):
+            return f"it has {len(ours)} {what}s, expected {len(theirs)}"
+        for here, there in zip(ours, theirs):
+            for name in ("shape", "dtype", "scale", "zero_point"):
+                found, wanted = getattr(here, name), getattr(there, name)
+                if found != wanted and not (name == "scale" and _near(found, wanted)):
+                    told = (list(value) if isinstance(value, tuple) else value for value in (found, wanted))
+                    return f"its {what} {name.replace('_', ' ')} is {next(told)}, expected {next(told)}"
+    return None
+
+
+def _near(found: Optional[float], wanted: Optional[float]) -> bool:
+    return found is not None and wanted is not None and math.isclose(found, wanted, rel_tol=_SCALE_TOLERANCE)
 
 
 @contextmanager

@@ -49,7 +49,8 @@ def test_classify_prints_a_json_line_for_each_picture(photo_files: dict[str, Pat
     assert best[0] in ("tabby", "tiger cat", "Egyptian cat")
     assert best[1:] == ["espresso", "missile"] or best[1] in ("espresso", "cup")
     for line in found:
-        assert set(line) == {"path", "predictions", "timings_ms"}
+        assert set(line) == {"path", "predictions", "timings_ms", "backend"}
+        assert line["backend"] == "cpu"
         assert set(line["timings_ms"]) == {"preprocess", "invoke", "postprocess"}
         scores = [prediction["score"] for prediction in line["predictions"]]
         assert len(scores) == 5

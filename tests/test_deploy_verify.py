@@ -25,7 +25,7 @@ from deploy.pictures.truth import class_indices
 from deploy.verification import verify
 from deploy.verification.paired import paired_difference
 from deploy.verification.verify import Answer, Seen, Side
-from edge import Classifier, evaluate
+from edge import Classifier, class_folders, evaluate
 from edge.bundle import Contract, Provenance, open_bundle, read_contract
 from edge.cameras import CameraSettings
 from edge.cameras.directory import Directory
@@ -121,7 +121,7 @@ def document(bundle: object, reference: object, data: object, *options: object) 
 
 def on_the_device(bundle: Path, folder: Path) -> evaluate.Result:
     with Classifier.open(str(bundle), top=5) as classifier:
-        truth = evaluate.truth_of(folder, classifier.bundle.labels)
+        truth = class_folders.truth_of(folder, classifier.bundle.labels)
         return evaluate.evaluate(classifier, Directory(CameraSettings(source=str(folder))), truth)
 
 

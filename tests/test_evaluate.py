@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import Classifier, evaluate
+from edge import Classifier, class_folders, evaluate
 from edge.cameras import CameraSettings
 from edge.cameras.directory import Directory
 from edge.errors import CameraError, ConfigError
@@ -45,7 +45,7 @@ def photo_folders(tmp_path, photo_files):
 
 
 def run(classifier, folder, **options):
-    truth = evaluate.truth_of(folder, classifier.bundle.labels, **options)
+    truth = class_folders.truth_of(folder, classifier.bundle.labels, **options)
     return evaluate.evaluate(classifier, Directory(CameraSettings(source=str(folder))), truth)
 
 
@@ -70,11 +70,20 @@ def test_counts_are_those_of_the_classifier(classifier, photos, photo_folders):
 
 def test_the_result_is_json_with_the_keys_that_are_promised(classifier, photo_folders):
     document = json.loads(json.dumps(run(classifier, photo_folders).as_json()))
-    assert {"images", "skipped", "top1", "top5", "top1_interval95", "per_class", "confusion_top", "latency_ms"} < set(
-        document
-    )
+    assert {
+        "images",
+        "skipped",
+        "top1",
+        "top5",
+        "top1_interval95",
+        "per_class",
+        "confusion_top",
+        "latency_ms",
+        "backends",
+    } < set(document)
     assert document["model_sha256"] == classifier.bundle.sha256
     assert set(document["latency_ms"]) == {"preprocess", "invoke", "postprocess"}
+    assert document["backends"] == {"cpu": 3}
     assert document["latency_ms"]["invoke"]["mean"] > 0
     assert document["latency_ms"]["invoke"]["p90"] is None
     assert document["insufficient"]["p90"] == "insufficient (3 of 64 samples)"
@@ -87,7 +96,7 @@ def test_text_tells_the_counts_and_why_percentiles_are_missing(classifier, photo
 
 
 def test_progress_counts_pictures(classifier, photo_folders):
-    truth = evaluate.truth_of(photo_folders, classifier.bundle.labels)
+    truth = class_folders.truth_of(photo_folders, classifier.bundle.labels)
     seen = []
     evaluate.evaluate(classifier, Directory(CameraSettings(source=str(photo_folders))), truth, seen.append)
     assert seen == [1, 2, 3]
@@ -156,13 +165,13 @@ def test_frames_without_a_class_are_an_error(classifier):
     ],
 )
 def test_folder_names_match_labels_by_text(tmp_path, folder, index):
-    assert evaluate.truth_of(folders(tmp_path, folder), LABELS) == {folder: frozenset({index})}
+    assert class_folders.truth_of(folders(tmp_path, folder), LABELS) == {folder: frozenset({index})}
 
 
 def test_unmatched_and_ambiguous_folders_are_told_at_once(tmp_path):
     folders(tmp_path, "tabby", "crane", "unicorn", "3")
     with pytest.raises(ConfigError) as error:
-        evaluate.truth_of(tmp_path, LABELS)
+        class_folders.truth_of(tmp_path, LABELS)
     message = str(error.value)
     assert "3, unicorn match no label" in message
     assert "crane (2 or 3) match several" in message
@@ -177,7 +186,7 @@ def test_unmatched_and_ambiguous_folders_are_told_at_once(tmp_path):
 def test_map_settles_what_names_cannot(tmp_path, text):
     mapping = tmp_path / "map.txt"
     mapping.write_text(text)
-    truth = evaluate.truth_of(folders(tmp_path / "p", "crane", "unicorn", "tabby"), LABELS, map_file=mapping)
+    truth = class_folders.truth_of(folders(tmp_path / "p", "crane", "unicorn", "tabby"), LABELS, map_file=mapping)
     assert truth["tabby"] == {1}
     assert 3 in truth["crane"]
     assert 6 in truth["unicorn"]
@@ -200,35 +209,35 @@ def test_bad_maps_are_one_error(tmp_path, text, match):
     if text is not None:
         mapping.write_text(text)
     with pytest.raises(ConfigError, match=match):
-        evaluate.truth_of(folders(tmp_path / "p", "crane"), LABELS, map_file=mapping)
+        class_folders.truth_of(folders(tmp_path / "p", "crane"), LABELS, map_file=mapping)
 
 
 def test_numbered_folders_are_indices_after_the_background(tmp_path):
     folders(tmp_path, "000_n01_tabby", "6", "0003")
-    truth = evaluate.truth_of(tmp_path, LABELS, index_prefix=True, background_offset=1)
+    truth = class_folders.truth_of(tmp_path, LABELS, index_prefix=True, background_offset=1)
     assert truth == {"000_n01_tabby": {1}, "6": {7}, "0003": {4}}
 
 
 @pytest.mark.parametrize("name", ["7_too_many", "tabby", "_3"])
 def test_folders_without_a_usable_number_are_an_error(tmp_path, name):
     with pytest.raises(ConfigError, match=rf"0 to 6; these do not: {name}"):
-        evaluate.truth_of(folders(tmp_path, name), LABELS, index_prefix=True, background_offset=1)
+        class_folders.truth_of(folders(tmp_path, name), LABELS, index_prefix=True, background_offset=1)
 
 
 def test_map_and_index_prefix_exclude_each_other(tmp_path):
     with pytest.raises(ConfigError, match="--map and --index-prefix"):
-        evaluate.truth_of(folders(tmp_path, "tabby"), LABELS, map_file=tmp_path / "map", index_prefix=True)
+        class_folders.truth_of(folders(tmp_path, "tabby"), LABELS, map_file=tmp_path / "map", index_prefix=True)
 
 
 def test_folders_without_classes_are_an_error(tmp_path):
     with pytest.raises(ConfigError, match="is not a folder"):
-        evaluate.truth_of(tmp_path / "absent", LABELS)
+        class_folders.truth_of(tmp_path / "absent", LABELS)
     with pytest.raises(ConfigError, match="holds no pictures"):
-        evaluate.truth_of(tmp_path, LABELS)
+        class_folders.truth_of(tmp_path, LABELS)
     (tmp_path / "a.png").touch()
     folders(tmp_path, "tabby")
     with pytest.raises(ConfigError, match=r"1 picture lies in .* expected each in a folder"):
-        evaluate.truth_of(tmp_path, LABELS)
+        class_folders.truth_of(tmp_path, LABELS)
 
 
 def test_pictures_with_known_truth_are_mostly_right(classifier, data, tmp_path):

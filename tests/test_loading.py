@@ -185,12 +185,6 @@ def test_a_missing_model_names_those_that_are_there() -> None:
         Classifier.open("efficientnet_lite9")
 
 
-def test_an_edgetpu_model_is_told_before_a_runtime_touches_it(data: Path) -> None:
-    path = data / "coral" / "mobilenet_v1_0.25_128_quant_edgetpu.tflite"
-    with pytest.raises(ModelError, match="compiled for a Coral Edge TPU"):
-        Classifier.open(str(path), runtime="no such runtime")
-
-
 def test_corals_parrot_is_a_macaw(data: Path, runtime_name: str) -> None:
     from edge.images import read_rgb
 

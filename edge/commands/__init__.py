@@ -126,15 +126,18 @@ def configured(path: Optional[Path], options: dict[str, Any]) -> Config:
 
 
 def opened(config: Config, top: int) -> Any:
-    """The classifier that a configuration asks for."""
+    """The classifier that a configuration asks for; what "auto" chose for it is told on stderr."""
     from edge.classifier import Classifier
 
-    return Classifier.open(
+    classifier = Classifier.open(
         config.model.path,
         runtime=config.runtime,
         top=top,
         options=config.model.bare,
     )
+    if classifier.bundle.choice:
+        click.echo(printable(classifier.bundle.choice), err=True)
+    return classifier
 
 
 def require_journal(path: Optional[Path]) -> Path:

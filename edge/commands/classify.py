@@ -36,12 +36,16 @@ def classify(images: tuple[str, ...], top: int, as_json: bool, **options: Any) -
                 continue
             stages = {name: value for name, value in record.timings.as_ms().items() if name not in ("wait", "age")}
             if as_json or not sys.stdout.isatty():
-                line = {"path": printable(image), "predictions": record.predictions, "timings_ms": stages}
+                line = {
+                    "path": printable(image),
+                    "predictions": record.predictions,
+                    "timings_ms": stages,
+                    "backend": record.backend,
+                }
                 click.echo(msgspec.json.encode(line))
             else:
-                click.echo(
-                    f"{printable(image)}  ({', '.join(f'{name} {value:.1f} ms' for name, value in stages.items())})"
-                )
+                told = ", ".join(f"{name} {value:.1f} ms" for name, value in stages.items())
+                click.echo(f"{printable(image)}  ({told}, {record.backend})")
                 for prediction in (each for each in record.predictions if each.score >= SHOWN):
                     click.echo(f"  {prediction.score:5.3f}  {prediction.label}")
     return int(failed)

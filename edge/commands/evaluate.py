@@ -31,9 +31,10 @@ def evaluate(folder: Path, map_file: Optional[Path], index_prefix: bool, as_json
     from edge import evaluate as evaluation
     from edge.cameras import CameraSettings
     from edge.cameras.directory import Directory
+    from edge.class_folders import truth_of
 
     with opened(configured(None, options), evaluation.TOP) as classifier:
-        truth = evaluation.truth_of(
+        truth = truth_of(
             folder,
             classifier.bundle.labels,
             map_file=map_file,

@@ -14,8 +14,9 @@ def models(as_json: bool) -> None:
     import msgspec
 
     from edge import bundle as bundles
+    from edge.inventory import describe
 
-    rows = [bundles.describe(folder) for folder in bundles.found()]
+    rows = [describe(folder) for folder in bundles.found()]
     if as_json:
         click.echo(msgspec.json.encode(rows))
         return

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Collection, Iterator
+from typing import Optional
 
-from edge import bundle
+from edge import bundle, tflite_file
 from edge.cameras import CameraSettings, can_be_lost, local_path
 from edge.config.settings import Config, value_of
-from edge.errors import CameraError, ModelError
+from edge.errors import CameraError, EdgeError, ModelError
+from edge.loading import prepare
 from edge.privacy import without_passwords
+from edge.runtimes.settings import RuntimeSettings
 
 _USER = re.compile(r"^(\w+://)[^\s:/?#@]+@")
 """Of an address, which is no password."""
@@ -20,6 +23,7 @@ _WITHOUT_EFFECT = {
     "journal.": ("journal.path", "journal.path"),
 }
 """Keys that begin so mean nothing unless another one is set."""
+_OF_EDGETPU = {f"runtime.{name}" for name in RuntimeSettings.__struct_fields__} - {"runtime.name", "runtime.threads"}
 
 
 def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
@@ -34,6 +38,8 @@ def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
         bundle.locate(config.model.path)
     except ModelError as error:
         yield f"model.path: {error}"
+    else:
+        yield from _of_runtime(config, given)
     for key in given:
         for prefix, (other, needed) in _WITHOUT_EFFECT.items():
             if (
@@ -42,6 +48,36 @@ def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
                 and value_of(config, key) != value_of(Config(), key)
             ):
                 yield f"{key} has no effect without {needed}."
+
+
+def _of_runtime(config: Config, given: Collection[str]) -> Iterator[str]:
+    runtime = config.runtime
+    if runtime.name == "edgetpu":
+        try:
+            prepare(config.model.path, runtime, config.model.bare)
+        except EdgeError as error:
+            yield f"model.path: {error}"
+        if "runtime.retry_s" in given and runtime.fallback is None:
+            yield "runtime.retry_s has no effect without runtime.fallback: cpu."
+        return
+    if runtime.name != "auto":
+        reason = f"runtime.name is {runtime.name}, which runs on the CPU"
+    elif _compiled(config.model.path) is False:
+        reason = f"{config.model.path} was not compiled for one, and the CPU runs it"
+    else:
+        return
+    for key in given:
+        if key in _OF_EDGETPU and value_of(config, key) != value_of(Config(), key):
+            yield f"{key} is for an Edge TPU, and has no effect: {reason}."
+
+
+def _compiled(model: str) -> Optional[bool]:
+    """Whether a model is there for an Edge TPU too; None where it cannot be read."""
+    path = bundle.locate(model)
+    try:
+        return bundle.read_contract(path).edgetpu is not None if path.is_dir() else tflite_file.read(path).edgetpu
+    except ModelError:
+        return None
 
 
 def _of_camera(camera: CameraSettings) -> Iterator[str]:

@@ -70,6 +70,8 @@ class Opened(msgspec.Struct, frozen=True, tag=True):
     """The first inference, in which the model's parameters are sent."""
 
 
+STAND_IN = "edgetpu-standin"
+"""The backend of what imitates libedgetpu; see `backend_of`."""
 Word = Union[Reached, Failure, Opened]
 
 
@@ -95,4 +97,4 @@ def word(packet: bytes) -> Word:
 
 def backend_of(library_version: str) -> str:
     """What results are called: one of a stand-in for libedgetpu must never pass for an Edge TPU's."""
-    return "edgetpu-standin" if "STAND-IN" in library_version.upper() else "edgetpu"
+    return STAND_IN if "STAND-IN" in library_version.upper() else "edgetpu"
