@@ -12,10 +12,11 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from edge.runtimes.edgetpu.library import Interpreter, Package, package, parse_version
 
+ROOT = Path("/")
 RECOMMENDED = "16.0tf2.19.1-1"
 """The community's package for TensorFlow Lite from 2.12 on and for ai-edge-litert."""
 NEWER_FROM = (2, 12)
@@ -29,15 +30,28 @@ _NEWER_SYSTEM = re.compile(r"version `(GLIBC\w*_[\d.]+)' not found")
 _LACKS = re.compile(r"undefined symbol: (\w+)")
 
 
-def abi_problem(
-    version: Optional[str], package: Optional[Package], interpreter: Optional[Interpreter]
-) -> Optional[str]:
-    """Why this build of libedgetpu cannot work in this TensorFlow Lite, and which to take: a sentence.
+class Reason(NamedTuple):
+    """Why an Edge TPU cannot be used."""
+
+    problem: str
+    """A clause, as for after "because"."""
+    fix: str
+    """What to do, as for after a colon."""
+
+
+def mismatch(
+    version: Optional[str],
+    package: Optional[Package],
+    interpreter: Optional[Interpreter],
+    root: Path = ROOT,
+) -> Optional[Reason]:
+    """Why this build of libedgetpu cannot work in this TensorFlow Lite, and which to take.
 
     Args:
         version: the library's own text.
         package: that brought it, where one did.
         interpreter: the TensorFlow Lite that it would work in.
+        root: where /etc/os-release is found.
 
     Returns:
         None when they fit, or when it cannot be told.
@@ -45,14 +59,15 @@ def abi_problem(
     if interpreter is None or not _is_newer(interpreter) or not _is_old(version, package):
         return None
     brought = f" ({package.name} {package.version})" if package else ""
-    return (
-        f"This libedgetpu{brought} is built on a TensorFlow before 2.12 and crashes in {interpreter.package} "
-        f"{interpreter.version}: {advice(interpreter)}."
+    return Reason(
+        f"this libedgetpu{brought} is built on a TensorFlow before 2.12 and crashes in {interpreter.package} "
+        f"{interpreter.version}",
+        advice(interpreter, root),
     )
 
 
-def advice(interpreter: Optional[Interpreter], root: Path = Path("/")) -> str:
-    """Which libedgetpu to install beside a TensorFlow Lite: words that go on after a colon.
+def advice(interpreter: Optional[Interpreter], root: Path = ROOT) -> str:
+    """Which libedgetpu to install beside a TensorFlow Lite: as for after a colon.
 
     Args:
         interpreter: None for one that is not known.
@@ -68,8 +83,8 @@ def advice(interpreter: Optional[Interpreter], root: Path = Path("/")) -> str:
     )
 
 
-def not_loaded(said: str, library: str, interpreter: Optional[Interpreter], root: Path = Path("/")) -> str:
-    """Why libedgetpu could not be loaded and what to do: words that go on after a colon.
+def not_loaded(said: str, library: str, interpreter: Optional[Interpreter], root: Path = ROOT) -> Reason:
+    """Why libedgetpu could not be loaded, and what to do.
 
     Args:
         said: what the dynamic loader told, or how the process that loaded it died.
@@ -77,36 +92,37 @@ def not_loaded(said: str, library: str, interpreter: Optional[Interpreter], root
         interpreter: the TensorFlow Lite that it was to work in.
         root: where /usr/lib and /etc are found.
     """
-    reasons = _not_loaded(said, library, advice(interpreter, root), root)
-    return next(reasons)
+    return next(_not_loaded(said, library, advice(interpreter, root), root))
 
 
-def _not_loaded(said: str, library: str, instead: str, root: Path) -> Iterator[str]:
+def _not_loaded(said: str, library: str, instead: str, root: Path) -> Iterator[Reason]:
     """The likeliest reason first."""
     missing = _NOT_FOUND.match(said)
     if missing and missing[1] != library:
         name = "libusb-1.0-0" if missing[1].startswith("libusb-1.0.so") else f"the package that has {missing[1]}"
-        yield f"{library} needs {missing[1]}, which is not installed: `sudo apt install {name}`, or {instead}"
+        yield Reason(
+            f"{library} needs {missing[1]}, which is not installed", f"`sudo apt install {name}`, or {instead}"
+        )
     found = [file for file in _files(library, root) if file.exists()]
     ours = _machine(Path(sys.executable))
     for file in found:
         if (missing or "ELF" in said) and _machine(file) != ours:
             theirs = _MACHINES.get(_machine(file) or 0)
             what = f"for {theirs}" if theirs else "no library"
-            yield f"{file} is {what} and this Python for {_MACHINES.get(ours or 0)}: {instead}"
+            yield Reason(f"{file} is {what} and this Python for {_MACHINES.get(ours or 0)}", instead)
     if missing and found:
-        yield f"{found[0]} is there and the loader does not find it: `sudo ldconfig`"
+        yield Reason(f"{found[0]} is there and the loader does not find it", "`sudo ldconfig`")
     if missing:
-        yield f"{library} is not installed: {instead} (PyPI has none)"
+        yield Reason(f"{library} is not installed", f"{instead} (PyPI has none)")
     newer, lacks = _NEWER_SYSTEM.search(said), _LACKS.search(said)
     if newer:
-        yield f"{library} is built for a newer system, one with {newer[1]}: {instead}"
+        yield Reason(f"{library} is built for a newer system, one with {newer[1]}", instead)
     if lacks:
-        yield f"{library} has no {lacks[1]}, as libedgetpu has: {instead}"
-    yield f"{library} could not be loaded ({said}): {instead}"
+        yield Reason(f"{library} has no {lacks[1]}, as libedgetpu has", instead)
+    yield Reason(f"{library} could not be loaded ({said})", instead)
 
 
-def packaged(library: str, root: Path = Path("/")) -> Optional[Package]:
+def packaged(library: str, root: Path = ROOT) -> Optional[Package]:
     """The Debian package that brought a library; None when the library is somewhere else."""
     return package(root) if "/" not in library or library.startswith(("/usr/lib/", "/lib/")) else None
 
