@@ -152,6 +152,7 @@ class Recording:
             "since_utc": since.isoformat(timespec="seconds"),
             "running_s": round(seconds, 1),
             **msgspec.to_builtins(self._facts.ran),
+            **({} if newest is None else {"backend": newest.backend}),
             "camera": self._facts.camera,
             "frames": frames,
             "fps": round(frames / seconds, 2) if seconds else None,

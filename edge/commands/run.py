@@ -21,7 +21,7 @@ from edge.commands import (
     problems,
     set_option,
 )
-from edge.errors import EdgeError, JournalError
+from edge.errors import AcceleratorError, EdgeError, JournalError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
@@ -112,9 +112,9 @@ def _failed(error: EdgeError, mendable: bool) -> int:
 
 
 def _may_pass(error: EdgeError) -> bool:
-    """Whether a file is not there or cannot be read, as on a disk that is mounted late, or memory was short."""
+    """Whether a file is not there or cannot be read, as on a late disk, or an accelerator, or memory was short."""
     cause: Optional[BaseException] = error
-    while cause and not isinstance(cause, (OSError, MemoryError)):
+    while cause and not isinstance(cause, (OSError, MemoryError, AcceleratorError)):
         cause = cause.__cause__ or cause.__context__
     return cause is not None
 
@@ -143,6 +143,8 @@ class _Log(_Output):
 
         log = logging.getLogger(__name__)
         log.info("Run %s: %s, %s, journal %s.", model.run, camera, _describe(model), config.journal.path)
+        if model.bundle.choice:
+            log.info("%s", model.bundle.choice)
         return ()
 
     def ended(self) -> None:
@@ -165,6 +167,8 @@ class _Terminal(_Output):
 
         self._say(f"camera: {camera}")
         self._say(f"model:  {_describe(model)}")
+        if model.bundle.choice:
+            self._say(f"        {model.bundle.choice}")
         if recording:
             status = recording.journal.status()
             trouble = f" (not recording: {status.why})" if status.why else ""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional, Protocol
+from typing import Any, Optional, Protocol
 
+from edge.cameras.newest import patience_s
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.daemon import Watch
+from edge.errors import AcceleratorError
 from edge.recording import Recording
+from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink
 
 LEAST_TOP = 5
@@ -44,3 +47,40 @@ def open_model(config: Config) -> Classifier:
         top=config.model.top if config.journal.path is None else max(LEAST_TOP, config.model.top),
         options=config.model.bare,
     )
+
+
+def open_beside(present: Classifier, config: Config) -> Classifier:
+    """The model that another configuration names, opened while the present one goes on.
+
+    Raises:
+        ModelError, RuntimeUnavailableError, ConfigError: it cannot be run; also because the present one has its device.
+    """
+    try:
+        return open_model(config)
+    except AcceleratorError as error:
+        if not isinstance(present.runtime, ConcurrentRuntime):
+            raise
+        raise AcceleratorError(
+            f"{error} The model that runs now may hold it: restart the service to change over, or set runtime.fallback "
+            "to cpu, and the new model begins on the CPU."
+        ) from error
+
+
+def rhythm_s(config: Config, model: Classifier) -> tuple[float, float]:
+    """How much time lies between two results when all is well, and after how much more something counts as lost."""
+    period_s = 1 / config.fps if config.fps else 0.0
+    still_s = config.motion.at_least_every_s if config.gate else 0.0
+    stall_s = patience_s(config.camera.stall_s, config.camera.fps)
+    if isinstance(model.runtime, ConcurrentRuntime):
+        stall_s = max(stall_s, config.runtime.invoke_s)
+    return max(period_s, still_s), stall_s
+
+
+def health(model: Classifier) -> dict[str, Any]:
+    """What `edge status` tells of accelerators."""
+    runtime = model.runtime
+    elsewhere = runtime if isinstance(runtime, ConcurrentRuntime) else None
+    return {
+        "backend_lost": elsewhere.lost if elsewhere else None,
+        "backend_faults": elsewhere.faults if elsewhere else 0,
+    }

@@ -13,7 +13,7 @@ _SIGN_EVERY_S = 1.0
 """Signs of life are no more frequent, as each wakes systemd."""
 _WORDS_EVERY_S = 10.0
 _PATIENCE_S = 30.0
-"""So much more time to start is asked for again and again while a camera is waited for."""
+"""So much more time to start is asked for again and again while a camera or an accelerator is waited for."""
 _PERIODS, _STALLS = 3, 1.2
 """The watchdog waits for so many frames at a slow rate, and so many times as long as a camera may give nothing."""
 
@@ -41,12 +41,12 @@ class Pulse:
         self._said: Optional[str] = None
         self.camera = self.backend = ""
         self.last_fault: Optional[str] = None
-        """What went wrong last with the camera."""
+        """What went wrong last with the camera or an accelerator."""
         self.trouble: Callable[[], Optional[str]] = lambda: None
         """Tells why the journal is not being written."""
 
     def expect(self, period_s: float, stall_s: float) -> None:
-        """Tell how much time lies between two results when all is well, and after how much a camera counts as lost."""
+        """Tell how much time lies between two results when all is well, and after how much more something is lost."""
         self._notifier.watch_for(_PERIODS * period_s + _STALLS * stall_s)
 
     def opening(self, what: str, at_most_s: float) -> None:
@@ -69,11 +69,12 @@ class Pulse:
         if now_s >= self._words_due_s:
             self._tell(now_s)
 
-    def waits(self, lost: Optional[str]) -> None:
-        """No frame came, or none is due.
+    def waits(self, lost: Optional[str], what: str = "camera") -> None:
+        """No frame came, or none is due, or nobody can classify one.
 
         Args:
-            lost: why there is no camera at present, while it is being opened again.
+            lost: why there is no camera, or no accelerator, at present, while it is being opened again.
+            what: which of the two that is.
         """
         now_s = time.monotonic()
         if now_s < self._sign_due_s:
@@ -82,7 +83,7 @@ class Pulse:
             self._check()
             return
         self._sign(now_s)
-        self._pause(f"no camera: {lost}")
+        self._pause(f"no {what}: {lost}")
         if not self._ready:
             self._notifier.extend(_PATIENCE_S)
 

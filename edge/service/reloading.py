@@ -11,7 +11,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
 
-from edge.bundle import locate, read_contract, sha256_of
+from edge.bundle import Bundle, Contract, locate, read_contract, sha256_of
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import ConfigError, ControlError, EdgeError
@@ -69,7 +69,7 @@ class Reloader:
         self._sha256 = ""
 
     def runs(self, config: Config, sha256: str) -> None:
-        """Tell what the service goes by at present."""
+        """Tell what the service goes by at present, and the `sha256_of_model` of its model."""
         with self._lock:
             self._config, self._sha256 = config, sha256
         self._go_on()
@@ -169,7 +169,16 @@ class Reloader:
 def _sha256(config: Config) -> str:
     """Of the model that a configuration names, without opening it."""
     path = locate(config.model.path)
-    return read_contract(path).sha256 if path.is_dir() else sha256_of(path)
+    return _of_files(read_contract(path)) if path.is_dir() else sha256_of(path)
+
+
+def sha256_of_model(bundle: Bundle) -> str:
+    """Of the file of an open model; of a bundle, with that of its compiled twin."""
+    return _of_files(bundle.contract) if bundle.contract else bundle.sha256
+
+
+def _of_files(contract: Contract) -> str:
+    return contract.sha256 + (contract.edgetpu.sha256 if contract.edgetpu else "")
 
 
 def differences(before: Any, after: Any, path: str = "") -> tuple[str, ...]:

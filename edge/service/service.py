@@ -12,7 +12,6 @@ from typing import Any, Callable, Optional
 from edge import daemon
 from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
 from edge.cameras.lasting import Lasting
-from edge.cameras.newest import patience_s
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.motion import Gate
@@ -20,9 +19,9 @@ from edge.notify import Notifier
 from edge.privacy import without_passwords
 from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
-from edge.service.parts import Output, open_model
+from edge.service.parts import Output, health, open_beside, open_model, rhythm_s
 from edge.service.pulse import Pulse
-from edge.service.reloading import Next, Reloader
+from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals
 from edge.sinks import Sink
 from edge.tensors import native_size_px
@@ -65,12 +64,9 @@ class Service:
         """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
         self.pulse = Pulse(Notifier(), self._on_first, self._check)
         self._recording: Optional[Recording] = None
-        self._reloader = Reloader(read, open_model, self._require_camera, self.pulse, self._turn.set, self._on_refused)
-        signals.on_stop, signals.on_reload, signals.overdue = (
-            self._turn.set,
-            self._reloader.request_soon,
-            self._abandon,
-        )
+        turn = self._turn.set
+        self._reloader = Reloader(read, self._open_next, self._require_camera, self.pulse, turn, self._on_refused)
+        signals.on_stop, signals.on_reload, signals.overdue = turn, self._reloader.request_soon, self._abandon
         self._config = read()
         self._schedule = Schedule.parse(self._config.schedule)
         self._model: Classifier
@@ -87,7 +83,8 @@ class Service:
         Raises:
             ModelError, RuntimeUnavailableError, ConfigError: it cannot be run.
         """
-        self.pulse.opening(f"the model {self._config.model.path}", _OPENING_S)
+        opening_s = _OPENING_S + 2 * self._config.runtime.open_s  # an accelerator gets a second chance
+        self.pulse.opening(f"the model {self._config.model.path}", opening_s)
         began_ns = time.monotonic_ns()
         self._model = open_model(self._config)
         self._opened_ns = time.monotonic_ns() - began_ns
@@ -96,7 +93,7 @@ class Service:
         """Run, once the model is open, until a limit, the end of the source or a signal.
 
         Raises:
-            EdgeError: the camera was lost for too long, or the model failed.
+            EdgeError: the camera or an accelerator was lost for too long, or the model failed.
         """
         try:
             self._run()
@@ -148,11 +145,10 @@ class Service:
             if config.journal.path is not None:
                 self._record(camera)
             self._sinks = self._output.began(config, camera, self._model, self._recording)
-            self._reloader.runs(config, self._model.bundle.sha256)
+            self._reloader.runs(config, sha256_of_model(self._model.bundle))
+            self._model.runtime.listen(self._on_event)
         self.pulse.camera = camera
-        period_s = 1 / config.fps if config.fps else 0.0
-        still_s = config.motion.at_least_every_s if config.gate else 0.0
-        self.pulse.expect(max(period_s, still_s), patience_s(config.camera.stall_s, config.camera.fps))
+        self.pulse.expect(*rhythm_s(config, self._model))
         return self._recording
 
     def _record(self, camera: str) -> None:
@@ -229,7 +225,7 @@ class Service:
         if not lasts:
             self.totals.next_sequence = None  # a file begins anew
         first = self.totals.next_sequence or 0
-        return Lasting(opened, settings, self._on_camera, wait=self._waits, first_sequence=first)
+        return Lasting(opened, settings, self._on_event, wait=self._waits, first_sequence=first)
 
     def _camera_name(self) -> str:
         return self._camera.name if self._camera else f"camera {without_passwords(self._config.camera.source)}"
@@ -238,6 +234,9 @@ class Service:
         """Make sure that a file or folder can be a camera; a real one may come later."""
         if config.camera != self._config.camera and not can_be_lost(config.camera.source):
             open_camera(config.camera, native_size_px(self._model.input)).close()
+
+    def _open_next(self, config: Config) -> Classifier:
+        return open_beside(self._model, config)
 
     def _let_go_of_camera(self) -> None:
         if self._camera:
@@ -249,9 +248,9 @@ class Service:
             sink.close()
         self._sinks = ()
 
-    def _on_camera(self, kind: str, detail: dict[str, Any]) -> None:
-        """Something happened to the camera; called on the thread that classifies."""
-        over = kind == "camera found" or kind.endswith(" over")
+    def _on_event(self, kind: str, detail: dict[str, Any]) -> None:
+        """Something happened to the camera or an accelerator; called on the thread that classifies."""
+        over = kind.endswith((" found", " over"))
         told = ", ".join(f"{name}: {value}" for name, value in detail.items())
         _log.log(logging.INFO if over else logging.WARNING, "%s", f"{kind} ({told})" if told else kind)
         if over:
@@ -278,6 +277,7 @@ class Service:
             "camera": self._camera_name(),
             "camera_lost": camera.lost if camera else None,
             "camera_faults": camera.faults if camera else 0,
+            **health(self._model),
             "last_fault": self.pulse.last_fault,
             "asleep": self._asleep,
         }
