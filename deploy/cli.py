@@ -6,6 +6,7 @@ import click
 
 from deploy.commands.build import build
 from deploy.commands.compare import compare
+from deploy.commands.compile import compile_
 from deploy.commands.convert import convert
 from deploy.commands.inspect import inspect
 from deploy.commands.models import models
@@ -22,7 +23,7 @@ def cli() -> None:
     """Make the models that `edge` runs, and gather what a device needs. For a laptop or server, not for the device."""
 
 
-for command in (models, split, train, convert, verify, inspect, compare, build, wheelhouse):
+for command in (models, split, train, convert, verify, inspect, compare, compile_, build, wheelhouse):
     cli.add_command(command)
 
 

@@ -8,12 +8,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import msgspec
 import yaml
 
-from edge.bundle import CONTRACT_FILE, Contract, open_bundle, read_contract
+from deploy import files
+from edge.bundle import CONTRACT_FILE, Compiled, Contract, open_bundle, read_contract
 from edge.errors import ConfigError, ModelError
 
 MODEL_FILE = "model.tflite"
@@ -67,10 +68,13 @@ def _is_bundle(folder: Path) -> bool:
         contract = read_contract(folder)
     except ModelError:
         return False
-    return {path.name for path in folder.iterdir()} <= {CONTRACT_FILE, contract.file, contract.labels}
+    own = {CONTRACT_FILE, contract.file, contract.labels}
+    if contract.edgetpu:
+        own.add(contract.edgetpu.file)
+    return {path.name for path in folder.iterdir()} <= own
 
 
-def write(folder: Path, contract: Contract, model: bytes, labels: str) -> None:
+def write(folder: Path, contract: Contract, model: bytes, labels: str, compiled: Optional[bytes] = None) -> None:
     """Write a bundle and check it as the device will; an older one of that name is replaced.
 
     All is written into a sibling folder which is then renamed, so an interrupted build leaves nothing
@@ -78,9 +82,10 @@ def write(folder: Path, contract: Contract, model: bytes, labels: str) -> None:
 
     Args:
         folder: of the bundle; its parents are made.
-        contract: what to promise; its hashes must be those of `model` and `labels`.
+        contract: what to promise; its hashes must be those of the files.
         model: content of the .tflite file.
         labels: text of the label file.
+        compiled: content of the file that `contract.edgetpu` names; needed where it names one.
 
     Raises:
         ConfigError: something else stands under that name, or the place cannot be written.
@@ -91,11 +96,47 @@ def write(folder: Path, contract: Contract, model: bytes, labels: str) -> None:
         with _sibling(folder) as temporary:
             _write_synced(temporary / contract.file, model)
             _write_synced(temporary / contract.labels, labels.encode())
+            if contract.edgetpu and compiled is not None:
+                _write_synced(temporary / contract.edgetpu.file, compiled)
             _write_synced(temporary / CONTRACT_FILE, contract_text(contract).encode())
             open_bundle(temporary)
             _put_in_place(temporary, folder)
     except OSError as error:
         raise ConfigError(f"Cannot write the bundle {folder}: {error.strerror or error}.") from None
+
+
+def add_compiled(folder: Path, section: Compiled, compiled: bytes) -> None:
+    """Put a twin for an Edge TPU into a bundle, in place of an older one; all else stays as it is.
+
+    At no moment does the contract promise a twin that is not there: an older one's section goes before its file does.
+
+    Args:
+        folder: of the bundle.
+        section: what the contract is to say of the twin.
+        compiled: content of the twin.
+
+    Raises:
+        ConfigError: the bundle cannot be written; it is as it was.
+        ModelError: it does not keep its contract; it is as it was.
+    """
+    contract = read_contract(folder)
+    path, promise = folder / section.file, folder / CONTRACT_FILE
+    text = promise.read_bytes()
+    older = path.read_bytes() if path.exists() else None
+    try:
+        if contract.edgetpu and older != compiled:
+            files.write(promise, contract_text(msgspec.structs.replace(contract, edgetpu=None)))
+        files.write(path, compiled)
+        files.write(promise, contract_text(msgspec.structs.replace(contract, edgetpu=section)))
+        open_bundle(folder)
+    except BaseException:  # also Ctrl-C
+        with contextlib.suppress(ConfigError, OSError):
+            if older is None:
+                path.unlink(missing_ok=True)
+            elif path.read_bytes() != older:
+                files.write(path, older)
+            files.write(promise, text)
+        raise
 
 
 @contextlib.contextmanager
