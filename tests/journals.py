@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 
 from edge.histogram import Histogram
 from edge.journal import schema
-from edge.journal.packing import STATES, THROTTLED, WARM_UP, pack_histograms
+from edge.journal.packing import FALLBACK, STATES, THROTTLED, WARM_UP, pack_histograms
 from edge.stats import STAGES
 
 LABELS = (
@@ -26,6 +27,9 @@ BOOTED_NS = 40_000_000_000
 """Monotonic start of the first run."""
 NS = 1_000_000_000
 _GAP_NS = 30 * NS
+_CPU_SLOWER = 4.0
+_LOST_S = 20
+"""Into the minute, to whose end the CPU then answers."""
 _TYPICAL_MS = {"wait": 2.0, "preprocess": 1.2, "invoke": 12.0, "postprocess": 0.2}
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -132,6 +136,8 @@ def make_journal(
     truth: bool = True,
     throttling: bool = True,
     reviewed: bool = True,
+    backend: str = "cpu",
+    lost: Collection[int] = (),
 ) -> Path:
     """A journal as a Raspberry Pi might leave it.
 
@@ -152,6 +158,8 @@ def make_journal(
         truth: False: no truth is known at the time.
         throttling: False: the board tells no throttling.
         reviewed: False: nobody labelled anything.
+        backend: what the runs are for.
+        lost: minutes of each run in which it was lost, and the CPU answered; all of the time where all are.
     """
     random = np.random.default_rng(seed)
     with closing(schema.connect(path)) as connection:
@@ -163,6 +171,7 @@ def make_journal(
             run_id = insert(
                 *(connection, "runs"),
                 run=f"{path.stem}-{number + 1}",
+                backend=backend,
                 model_id=model_id,
                 started_ns=started_ns,
                 ended_ns=ended_ns,
@@ -170,10 +179,13 @@ def make_journal(
             )
             insert(connection, "clocks", run_id=run_id, since_ns=started_ns)
             _add_events(connection, run_id, started_ns, ended_ns, throttling)
+            _add_losses(connection, run_id, started_ns, backend, lost)
             sequence = 0
             for minute in range(minutes):
                 began_ns = started_ns + minute * 60 * NS
                 frames = _Minute(random, began_ns, round(fps * 60), labels, slower, right, minute, minutes)
+                if minute in lost:
+                    frames.lose(0 if len(lost) == minutes else _LOST_S)
                 frames.add(connection, run_id, sequence, keep_every, throttling, truth and minute % 3 < 2)
                 if minute % 2:
                     frames.add_picture(connection, run_id, sequence, reviewed and minute % 3 > 0)
@@ -201,6 +213,24 @@ def _add_events(connection: sqlite3.Connection, run_id: int, started_ns: int, en
         for at, kind, detail in told
     ]
     insert_many(connection, "events", rows)
+
+
+def _add_losses(
+    connection: sqlite3.Connection, run_id: int, started_ns: int, backend: str, lost: Collection[int]
+) -> None:
+    for minute in lost:
+        lost_ns = started_ns + (60 * minute + _LOST_S) * NS
+        stalled = minute % 2
+        why = "no answer in 2 s" if stalled else "its process was ended by SIGABRT"
+        told = {"backend": backend, "device": "usb:0", "cause": "stalled" if stalled else "died", "why": why}
+        found = {"backend": backend, "device": "usb:0", "after": 60.0 - _LOST_S}
+        rows = [
+            (lost_ns, "backend lost", told),
+            (lost_ns, "fell back", {"to": "cpu", "why": why}),
+            (started_ns + 60 * (minute + 1) * NS, "backend found", found),
+        ]
+        for at_ns, kind, detail in rows:
+            insert(*(connection, "events"), run_id=run_id, monotonic_ns=at_ns, kind=kind, detail=json.dumps(detail))
 
 
 class _Minute:
@@ -232,6 +262,14 @@ class _Minute:
         self.class_id = np.where(random.random(frames) < right, self.truth_id, random.integers(0, len(labels), frames))
         self.score = (10_000 * random.beta(6, 2, frames)).astype(np.int64)
         self.drops = int(random.integers(0, 9))
+
+    def lose(self, after_s: float) -> None:
+        """Have the CPU answer from so late in the minute on."""
+        late = self.monotonic_ns >= self.began_ns + round(after_s * NS)
+        self.state[late] = FALLBACK
+        slower_ns = np.where(late, self.stages_ns["invoke"] * (_CPU_SLOWER - 1), 0).astype(np.int64)
+        for stage in ("invoke", "age"):
+            self.stages_ns[stage] += slower_ns
 
     def others(self, class_id: int) -> list[int]:
         ranked = [self.truth_id, *range(len(self.labels))] if class_id % 2 else list(range(len(self.labels)))

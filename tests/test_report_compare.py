@@ -85,7 +85,7 @@ def test_warm_up_and_throttled_samples_are_left_aside(tmp_path):
     clean = varied(20, 1)
     mixed = [*varied(5, 2, 3.0, state=WARM_UP), *varied(20, 3), *varied(40, 4, 2.0, state=THROTTLED)]
     comparison = compare(*pair(tmp_path, clean, mixed), ["age"])
-    assert comparison.b.samples == {"steady": 6000, "warm-up": 1500, "throttled": 12_000}
+    assert comparison.b.samples == {"steady": 6000, "warm-up": 1500, "throttled": 12_000, "fallback": 0}
     assert comparison.b.compared == 6000
     assert abs(stage(comparison).change_percent.value) < 3
     assert stage(comparison).verdict == "cannot tell"
@@ -156,7 +156,7 @@ def test_the_command(tmp_path):
     document = json.loads(out)
     assert [each["stage"] for each in document["stages"]] == ["invoke"]
     assert document["stages"][0]["verdict"] == "better"
-    assert document["a"]["samples"] == {"steady": 3600, "warm-up": 0, "throttled": 0}
+    assert document["a"]["samples"] == {"steady": 3600, "warm-up": 0, "throttled": 0, "fallback": 0}
     code, out, err = edge(a, f"{b}:9")
     assert (code, out, err) == (1, "", f"Error: {b} has no run '9': give 1 (run-1), or last.\n")
     assert EVERY_STAGE == STAGES

@@ -21,8 +21,8 @@ def compare(a: str, b: str, stage: Optional[str], as_json: bool) -> None:
     """Compare two recordings: is B faster or more often right than A, or can it not be told?
 
     A and B are a journal, or JOURNAL:RUN, where RUN is 1, 2, ... in the order of time, `last`, or the beginning of a
-    run's id: `edge compare field.db:1 field.db:last`. Only steady samples are compared: none of the warm-up, and none
-    while the board was throttled.
+    run's id: `edge compare field.db:1 field.db:last`. Only steady samples are compared: none of the warm-up, none
+    while the board was throttled, and none that the CPU answered in place of an accelerator.
     """
     import msgspec
 

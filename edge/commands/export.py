@@ -29,8 +29,9 @@ def export(journal: Optional[Path], form: str, table: str, out: Optional[Path]) 
     JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL or the installed
     service's where it is not given.
 
-    frames: those that were kept, each with how many it stands for; their truth is as known today. windows: a minute
-    each, with all frames. Times are UTC. Parquet needs --out, and `pip install "edge-runner[parquet]"`.
+    frames: those that were kept, each with how many it stands for and the backend that answered; their truth is as
+    known today. windows: a minute each, with all frames; latencies are without warm-up, and without what the CPU
+    answered in place of an accelerator. Times are UTC. Parquet needs --out, and `pip install "edge-runner[parquet]"`.
     """
     path = require_journal(journal)
     if out is None and form == "parquet":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
-from edge.report.reading import Reader
+from edge.report.reading import Reader, SparseHistograms
 from edge.report.rows import Window
 
 
@@ -18,9 +18,11 @@ class Counts:
         self.tells_throttling = False
         self.drops: Counter[str] = Counter()
         self.governors: dict[str, None] = {}
+        self.states: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        """Run id -> state -> answers."""
         self._predicted: Counter[tuple[int, int]] = Counter()
 
-    def add(self, window: Window) -> None:
+    def add(self, window: Window, histograms: SparseHistograms) -> None:
         """Count a window."""
         self.windows += 1
         self.long_ns += max(0, window.ended_ns - window.began_ns)
@@ -31,6 +33,9 @@ class Counts:
         self.drops.update(window.drops)
         if window.governor is not None:
             self.governors[window.governor] = None
+        for state, stages in histograms.items():
+            if "age" in stages:
+                self.states[window.run_id][state] += stages["age"].samples
         for answer in window.answers:
             self._predicted[window.run_id, answer.class_id] += answer.frames
 

@@ -26,7 +26,10 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 Latencies = dict[str, dict[str, Latency]]
-"""State (steady, warm-up, throttled; those that occurred) -> stage -> durations."""
+"""State (steady, warm-up, throttled, fallback; those that occurred) -> stage -> durations.
+
+Fallback: the CPU answered in place of the backend that the run was for. Where runs are for several backends, or for a
+stand-in, the other states name it: "steady on cpu", "steady on edgetpu"."""
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -85,7 +88,7 @@ class Moment(msgspec.Struct, frozen=True):
     drops: dict[str, int]
     """Reason -> frames of the camera that were lost; those that a gate kept back are not."""
     stages: dict[str, tuple[Optional[float], Optional[float], Optional[float]]]
-    """Stage -> p50, p90, p99 in ms of the samples of all states but warm-up."""
+    """Stage -> p50, p90, p99 in ms of the samples of all states but warm-up and fallback."""
     throttled: Optional[list[str]]
     """What held the board back, in words; [] nothing, None where the board tells nothing."""
     temperature_c: Optional[tuple[float, float, float]]
@@ -97,6 +100,10 @@ class Moment(msgspec.Struct, frozen=True):
     coral_max_c: Optional[float]
     unchanged: int = 0
     """Frames that a gate kept back, because nothing in them had changed."""
+    fallback: int = 0
+    """Answers of the CPU in place of the backend that the run was for."""
+    fallback_stages: dict[str, tuple[Optional[float], Optional[float], Optional[float]]] = {}
+    """As in `stages`, of these."""
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -120,6 +127,7 @@ class RunFigures(msgspec.Struct, frozen=True):
     model_sha256: str
     runtime: str
     backend: str
+    """What it was for; while that did not work, the CPU may have answered: see `states`."""
     threads: int
     camera: str
     board: dict[str, Any]
@@ -127,6 +135,8 @@ class RunFigures(msgspec.Struct, frozen=True):
     configuration: dict[str, Any]
     opened_ms: Optional[float]
     first_inference_ms: Optional[float]
+    states: dict[str, int] = {}
+    """State -> answers in it, as far as the journal's histograms tell."""
 
 
 class JournalFigures(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from edge.histogram import Histogram
 from edge.journal.packing import Histograms
 from edge.records import NS_PER_MS
 from edge.report.accuracy.tally import Tally
+from edge.report.backends import apart
 from edge.report.counts import Counts
 from edge.report.figures import Event, JournalFigures, Latencies, Latency, Report, RunFigures
 from edge.report.moments import Moments, merge
@@ -33,7 +34,8 @@ class Gathered(NamedTuple):
     """A journal's figures and what it takes to merge them with those of others."""
 
     figures: JournalFigures
-    histograms: Histograms
+    histograms: dict[str, Histograms]
+    """By backend."""
 
 
 def gather(paths: Sequence[Path], bins: int = 300) -> Report:
@@ -50,14 +52,15 @@ def gather(paths: Sequence[Path], bins: int = 300) -> Report:
     if twice:
         raise JournalError(f"The journal {twice[0]} is given twice: give each one once.")
     journals = [_gathered(path, name, bins) for path, name in zip(paths, names(paths))]
-    merged: Histograms = {}
+    merged: dict[str, Histograms] = {}
     for journal in journals:
-        merge(merged, journal.histograms)
+        for backend, histograms in journal.histograms.items():
+            merge(merged.setdefault(backend, {}), histograms)
     return Report(
         edge_runner=__version__,
         made_utc_s=round(time.time(), 3),
         journals=[journal.figures for journal in journals],
-        latency=latencies(merged),
+        latency=latencies(apart(merged)),
         outliers=outliers([each.figures for each in journals]),
     )
 
@@ -102,15 +105,15 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
         times_ns = reader.window_times()
         tally, moments, counts = Tally(reader, times_ns), Moments(reader, times_ns, bins), Counts(reader)
         for place, (window, histograms) in enumerate(reader.windows_with_histograms()):
-            counts.add(window)
+            counts.add(window, histograms)
             tally.add_window(place, window)
             moments.add(place, window, histograms)
         tally.add_frames()
         tally.add_pictures()
         merged, accuracy = moments.histograms(), tally.told()
-        latency = latencies(merged)
+        latency = latencies(apart(merged))
         events = _events(reader)
-        runs = _runs(reader, times_ns)
+        runs = _runs(reader, times_ns, counts)
         figures = JournalFigures(
             name=name,
             path=str(path),
@@ -128,20 +131,20 @@ def _gathered(path: Path, name: str, bins: int) -> Gathered:
             accuracy=accuracy,
             moments=moments.told(),
             events=events,
-            notes=[*notes(reader, counts, latency, accuracy, events), *tally.notes],
+            notes=[*notes(reader, counts, runs, latency, accuracy, events), *tally.notes],
             unchanged=counts.unchanged,
         )
         return Gathered(figures, merged)
 
 
-def _runs(reader: Reader, times_ns: NDArray[np.int64]) -> list[RunFigures]:
+def _runs(reader: Reader, times_ns: NDArray[np.int64], counts: Counts) -> list[RunFigures]:
     last_ns = {run.id: run.started_ns if run.ended_ns is None else run.ended_ns for run in reader.runs.values()}
     for run_id, _, ended_ns in times_ns.tolist():
         last_ns[run_id] = max(ended_ns, last_ns.get(run_id, ended_ns))
-    return [_run(reader, run, last_ns[run.id]) for run in reader.runs.values()]
+    return [_run(reader, run, last_ns[run.id], dict(counts.states[run.id])) for run in reader.runs.values()]
 
 
-def _run(reader: Reader, run: Run, last_ns: int) -> RunFigures:
+def _run(reader: Reader, run: Run, last_ns: int, states: dict[str, int]) -> RunFigures:
     clock = reader.clock(run.id)
     return RunFigures(
         run=run.run,
@@ -159,6 +162,7 @@ def _run(reader: Reader, run: Run, last_ns: int) -> RunFigures:
         configuration=run.configuration,
         opened_ms=in_ms(run.opened_ns),
         first_inference_ms=in_ms(run.first_invoke_ns),
+        states=states,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Optional
 
 import numpy as np
@@ -10,13 +11,15 @@ from numpy.typing import NDArray
 
 from edge.device import throttled_now
 from edge.histogram import Histogram
-from edge.journal.packing import STATES, WARM_UP, Histograms
+from edge.journal.packing import FALLBACK, STATES, WARM_UP, Histograms
 from edge.report.figures import Moment
 from edge.report.reading import Reader, SparseHistograms
 from edge.report.rows import Range, Window
 from edge.stats import STAGES, in_ms
 
 _NS = 10**9
+_FALLBACK = STATES[FALLBACK]
+_NOT_ITS_OWN = (STATES[WARM_UP], _FALLBACK)
 _MINUTE_S, _DAY_S = 60, 86_400
 _SPANS_S = (
     *(1, 2, 5, 10, 15, 30),
@@ -43,19 +46,21 @@ class Moments:
         # By the clock at its end: where the machine slept within a window, it is as long as it worked.
         self._to_ns = reader.utc_ns(run_id, ended_ns)
         self._from_ns = self._to_ns - (ended_ns - began_ns)
-        self._places = _cut(run_id, self._from_ns, self._to_ns, bins)
+        backends = {run.id: run.backend for run in reader.runs.values()}
+        self._backends = [backends.get(each, "") for each in run_id.tolist()]
+        self._places = _cut(run_id, self._backends, self._from_ns, self._to_ns, bins)
         self._spans: dict[int, _Span] = {}
 
     def add(self, place: int, window: Window, histograms: SparseHistograms) -> None:
         """Take in a window; `place` is its row in `window_times`."""
-        span = self._spans.setdefault(self._places[place], _Span())
+        span = self._spans.setdefault(self._places[place], _Span(self._backends[place]))
         span.add(window, histograms, int(self._from_ns[place]), int(self._to_ns[place]))
 
-    def histograms(self) -> Histograms:
-        """Those of all windows merged, by state and stage."""
-        merged: Histograms = {}
+    def histograms(self) -> dict[str, Histograms]:
+        """Those of all windows merged, by the backend that their runs are for, state and stage."""
+        merged: dict[str, Histograms] = {}
         for span in self._spans.values():
-            merge(merged, span.histograms)
+            merge(merged.setdefault(span.backend, {}), span.histograms)
         return merged
 
     def told(self) -> list[Moment]:
@@ -74,7 +79,8 @@ def merge(into: Histograms, histograms: Histograms) -> None:
 
 
 class _Span:
-    def __init__(self) -> None:
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
         self.histograms: Histograms = {}
         self._from_ns: Optional[int] = None
         self._to_ns = 0
@@ -119,7 +125,7 @@ class _Span:
             frames=self._frames,
             fps=round(self._frames * _NS / self._long_ns, 3),
             drops=dict(self._drops),
-            stages=self._stages(),
+            stages=self._stages([state for state in self.histograms if state not in _NOT_ITS_OWN]),
             throttled=None if self._throttled is None else list(throttled_now(self._throttled)),
             temperature_c=self._temperature_c.told(),
             clock_mhz=self._clock_mhz.told(),
@@ -128,16 +134,17 @@ class _Span:
             load_mean=load[1],
             coral_max_c=coral[2],
             unchanged=self._unchanged,
+            fallback=self.histograms.get(_FALLBACK, {}).get("age", Histogram()).samples,
+            fallback_stages=self._stages([_FALLBACK]),
         )
 
-    def _stages(self) -> dict[str, tuple[Optional[float], Optional[float], Optional[float]]]:
+    def _stages(self, states: Sequence[str]) -> dict[str, tuple[Optional[float], Optional[float], Optional[float]]]:
         told = {}
-        states = [stages for state, stages in self.histograms.items() if state != STATES[WARM_UP]]
         for stage in STAGES:
             merged = Histogram()
-            for stages in states:
-                if stage in stages:
-                    merged.merge(stages[stage])
+            for state in states:
+                if stage in self.histograms.get(state, {}):
+                    merged.merge(self.histograms[state][stage])
             if merged.samples:
                 p50, p90, p99 = (in_ms(merged.percentile(fraction)) for fraction in (0.5, 0.9, 0.99))
                 told[stage] = (p50, p90, p99)
@@ -168,15 +175,26 @@ class _Reading:
         return min(self._least), round(self._sum / self._weight, 3), max(self._most)
 
 
-def _cut(run_id: NDArray[np.int64], from_ns: NDArray[np.int64], to_ns: NDArray[np.int64], bins: int) -> list[int]:
-    """A number for each window: of the span that it belongs to, all spans equally long and at most `bins` of them."""
+def _cut(
+    run_id: NDArray[np.int64],
+    backends: Sequence[str],
+    from_ns: NDArray[np.int64],
+    to_ns: NDArray[np.int64],
+    bins: int,
+) -> list[int]:
+    """A number for each window: of the span that it belongs to.
+
+    All spans are equally long and there are at most `bins` of them, unless runs for several backends, which share no
+    span, leave more.
+    """
     if not len(run_id):
         return []
     apart = len(np.unique(run_id)) <= bins // _MOST_RUNS
+    backend = np.unique(np.array(backends), return_inverse=True)[1].astype(np.int64)
     middle_ns = (from_ns - from_ns.min()) + (to_ns - from_ns) // 2
     places: NDArray[np.intp] = np.zeros(len(run_id), np.intp)
     for span_s in _SPANS_S:
-        keys = np.stack([run_id if apart else np.zeros_like(run_id), middle_ns // (span_s * _NS)])
+        keys = np.stack([run_id if apart else backend, middle_ns // (span_s * _NS)])
         found, places = np.unique(keys, axis=1, return_inverse=True)
         if found.shape[1] <= bins:
             break

@@ -5,24 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from edge.report import backends
 from edge.report.counts import Counts
-from edge.report.figures import Accuracy, Event, Latencies
+from edge.report.figures import Accuracy, Event, Latencies, RunFigures
 from edge.report.reading import Reader
 from edge.report.stretches import FEWEST_BLOCKS
-from edge.report.words import count, looked_at, number, of, percent
+from edge.report.words import count, listed, looked_at, number, of, percent, span
 from edge.stats import minimum_samples
 
 _TABLES = {"windows": "minutes", "events": "events", "runs": "runs", "models": "models", "frames": "frames"}
 
 
 def notes(
-    reader: Reader, counts: Counts, latency: Latencies, accuracy: Sequence[Accuracy], events: Sequence[Event]
+    reader: Reader,
+    counts: Counts,
+    runs: Sequence[RunFigures],
+    latency: Latencies,
+    accuracy: Sequence[Accuracy],
+    events: Sequence[Event],
 ) -> list[str]:
     """Sentences about one journal.
 
     Args:
         reader: after all was read.
         counts: of all windows.
+        runs: all of them.
         latency: of all windows.
         accuracy: of all sources.
         events: of all runs.
@@ -42,6 +49,9 @@ def notes(
     ]
     if counts.windows and not counts.tells_throttling:
         told.append("This board tells no throttling: frames that it slowed down count as steady.")
+    told += _of_stand_ins(runs)
+    told += _of_fallback(runs, events)
+    told += _of_unanswered(counts)
     told += _of_throttled(latency)
     told += _of_clocks(reader, events)
     told += _of_recording(events)
@@ -52,7 +62,59 @@ def notes(
         for each in accuracy
         if each.unknown
     ]
-    return told + [sentence for each in accuracy for sentence in _of_accuracy(each)]
+    told += [sentence for each in accuracy for sentence in _of_accuracy(each)]
+    if accuracy and backends.fallbacks(runs)[0]:
+        told.append(
+            "Accuracy is of all answers, the CPU's among them; `edge export` names the backend that gave each that was "
+            "kept."
+        )
+    return told
+
+
+def _of_stand_ins(runs: Sequence[RunFigures]) -> list[str]:
+    used = list(dict.fromkeys(run.backend for run in runs))
+    told = [
+        f"{backend} is no Edge TPU but a stand-in, a program that takes its place in tests: its latency says nothing "
+        "of an Edge TPU's."
+        for backend in used
+        if backends.is_stand_in(backend)
+    ]
+    if len(used) > 1:
+        told.append(f"There are runs for several backends ({listed(used)}): their latencies are told apart.")
+    return told
+
+
+def _of_fallback(runs: Sequence[RunFigures], events: Sequence[Event]) -> list[str]:
+    """How much the CPU answered in place of an accelerator, and how often that was lost."""
+    fallen, whole = backends.fallbacks(runs)
+    meant = listed(backends.accelerators(runs))
+    lost = [event for event in events if event.kind == backends.LOST]
+    causes = Counter(str(event.detail.get("cause") or "not told") for event in lost)
+    how = ", ".join(f"{cause} {_times(times)}" for cause, times in causes.most_common())
+    away_s = [event.detail.get("after") for event in events if event.kind == backends.FOUND]
+    longest_s = max((each for each in away_s if isinstance(each, (int, float))), default=None)
+    back = "" if longest_s is None else f", and back after {span(longest_s)} at most"
+    happened = f"backend lost {_times(len(lost))} ({how}){back}" if lost else ""
+    if not fallen:
+        return [f"{happened[0].upper()}{happened[1:]}."] if lost else []
+    if fallen == whole:
+        why = f": {happened}" if lost else ""
+        return [f"No frame was answered by {meant}: all were by the CPU in its place, as is all latency here{why}."]
+    return [
+        f"{percent(of(fallen, whole))} of the frames in runs for {meant} were answered by the CPU "
+        f"({number(fallen)} of {number(whole)}{'; ' if lost else ''}{happened}); their latency is told apart, as "
+        "fallback."
+    ]
+
+
+def _of_unanswered(counts: Counts) -> list[str]:
+    missed = counts.drops[backends.NO_BACKEND]
+    if not missed:
+        return []
+    return [
+        f"{count(missed, 'frame was', 'frames were')} not classified because there was no backend: the accelerator "
+        "did not work at the time, and nothing else was to answer in its place."
+    ]
 
 
 def _of_accuracy(told: Accuracy) -> list[str]:
@@ -77,7 +139,7 @@ def _of_accuracy(told: Accuracy) -> list[str]:
 
 
 def _of_throttled(latency: Latencies) -> list[str]:
-    samples = {state: stages["age"].samples for state, stages in latency.items() if "age" in stages}
+    samples = backends.samples(latency)
     throttled, steady = samples.get("throttled", 0), samples.get("steady", 0)
     if not throttled:
         return []

@@ -6,6 +6,7 @@ import unicodedata
 from datetime import datetime, timedelta, timezone
 from typing import Optional
 
+from edge.report.backends import spoken
 from edge.report.figures import JournalFigures, Share
 
 NOT_KNOWN = "not known"
@@ -139,7 +140,8 @@ def device(journal: JournalFigures) -> str:
 def models(journal: JournalFigures) -> str:
     """All models that ran, each with what it ran on."""
     names = (
-        f"{short(run.model, 60)} on {short(run.runtime, 60)} ({short(run.backend, 60)}, {count(run.threads, 'thread')})"
+        f"{short(run.model, 60)} on {short(run.runtime, 60)} "
+        f"({spoken(short(run.backend, 60))}, {count(run.threads, 'thread')})"
         for run in journal.runs
     )
     return listed(list(dict.fromkeys(names))) or NOT_KNOWN

@@ -11,6 +11,7 @@ from edge import __version__
 from edge.journal.packing import STATES, STEADY
 from edge.records import NS_PER_MS
 from edge.report.accuracy.sums import SOURCES
+from edge.report.backends import INSTEAD
 from edge.report.comparison.conditions import Differs, differing, notes
 from edge.report.comparison.correct import Correct
 from edge.report.comparison.resampling import Blocks, Interval, difference_of_medians, median_ns
@@ -66,11 +67,13 @@ class SideFigures(msgspec.Struct, frozen=True):
     name: str
     """As it was given."""
     runs: list[str]
+    backends: list[str]
+    """What the runs are for."""
     seconds: float
     """Time that is recorded."""
     frames: int
     samples: dict[str, int]
-    """State -> frames; only the steady ones are compared."""
+    """State -> frames; only the steady ones are compared, none that the CPU answered in another's place (fallback)."""
     basis: str
     """"windows", or "kept frames" where there are too few windows."""
     compared: int
@@ -171,8 +174,11 @@ def _untold(name: str, side: Optional[Correct]) -> Optional[str]:
 def _missing(name: str, side: Side, blocks: Optional[Blocks]) -> Optional[str]:
     """Why a side's samples are too few."""
     least = minimum_samples(0.5)
+    if _mixes(side):
+        return f"{name} mixes runs for several backends"
     if blocks is None or not side.used:
-        aside = ", ".join(f"{count:,} {state}" for state, count in side.samples.items() if count and state != _STEADY)
+        counted = [(state, count) for state, count in side.samples.items() if count and state != _STEADY]
+        aside = ", ".join(f"{count:,} {INSTEAD.get(state, state)}" for state, count in counted)
         return f"{name} has no steady samples" + (f" (only {aside})" if aside else "")
     if side.used < least:
         return f"{name} has {_count(side.used, 'steady sample')}, of at least {least} needed"
@@ -184,7 +190,13 @@ def _missing(name: str, side: Side, blocks: Optional[Blocks]) -> Optional[str]:
 
 
 def _median_ms(side: Side, blocks: Optional[Blocks]) -> Optional[float]:
-    return None if blocks is None or side.used < minimum_samples(0.5) else in_ms(median_ns(blocks))
+    if blocks is None or side.used < minimum_samples(0.5) or _mixes(side):
+        return None
+    return in_ms(median_ns(blocks))
+
+
+def _mixes(side: Side) -> bool:
+    return len({run.backend for run in side.runs}) > 1
 
 
 def _figures(name: str, side: Side) -> SideFigures:
@@ -192,6 +204,7 @@ def _figures(name: str, side: Side) -> SideFigures:
     return SideFigures(
         name=name,
         runs=[run.run for run in side.runs],
+        backends=list(dict.fromkeys(run.backend for run in side.runs)),
         seconds=round(side.seconds, 3),
         frames=side.frames,
         samples=side.samples,

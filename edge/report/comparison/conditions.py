@@ -7,11 +7,12 @@ from typing import Any, Callable, Optional
 
 import msgspec
 
-from edge.journal.packing import STATES, STEADY, THROTTLED
+from edge.journal.packing import FALLBACK, STATES, STEADY, THROTTLED
+from edge.report.backends import CPU, is_stand_in, spoken
 from edge.report.comparison.sides import KEPT_FRAMES, Side
 from edge.report.rows import Run
 from edge.report.stretches import FEWEST_BLOCKS
-from edge.report.words import percent
+from edge.report.words import listed, percent
 
 NOTHING = "not known"
 _SHORT_S = 60
@@ -48,6 +49,7 @@ def notes(sides: Mapping[str, Side]) -> list[str]:
         models = {run.model.id for run in side.runs}
         if len(models) > 1:
             told.append(f"{name} mixes runs of {len(models)} models: compare single runs, as in JOURNAL:1.")
+        told += _of_backends(name, side)
         if side.damaged:
             told.append(f"{name} has damaged windows, {side.damaged} in all; what of them could be read is counted.")
         if side.samples[STATES[STEADY]] and side.seconds < _SHORT_S:
@@ -62,6 +64,28 @@ def notes(sides: Mapping[str, Side]) -> list[str]:
         which = f"{alone[0]} is" if len(alone) == 1 else "Each side is"
         told.append(f"{which} one run: what may differ from one start of the program to the next is in no interval.")
     return told
+
+
+def _of_backends(name: str, side: Side) -> list[str]:
+    """What is to be said of a side that is not of one backend that really is one, and answered all."""
+    told = []
+    used = list(dict.fromkeys(run.backend for run in side.runs))
+    if len(used) > 1:
+        told.append(f"{name} mixes runs for several backends ({listed(used)}): compare single runs, as in JOURNAL:1.")
+    told += [f"{name} ran on {spoken(backend)}." for backend in used if is_stand_in(backend)]
+    share = _fallen(side)
+    if share:
+        meant = listed([backend for backend in used if backend != CPU])
+        told.append(
+            f"In {name} the CPU answered {percent(share)} of the frames in place of {meant}: their latency is left "
+            "aside, their answers count in its accuracy."
+        )
+    return told
+
+
+def _fallen(side: Side) -> Optional[float]:
+    whole = sum(side.samples.values())
+    return side.samples[STATES[FALLBACK]] / whole if whole else None
 
 
 def _versions(side: Side) -> str:
@@ -103,6 +127,7 @@ _MEASURED: tuple[
 ] = (
     ("frames a second", _rate, lambda rate: 0.05 * rate, "{:.1f}".format),
     ("throttled frames", _throttled, lambda _: 0.01, percent),
+    ("answered by the CPU instead", _fallen, lambda _: 0.01, percent),
     ("mean temperature", lambda side: side.temperature_c, lambda _: 3.0, "{:.1f} °C".format),
 )
 """What is measured, how, by how much it must differ to be told, and how it is written."""

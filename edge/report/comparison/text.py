@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
+from edge.report.backends import INSTEAD, spoken
 from edge.report.comparison.compare import (
     BETTER,
     CANNOT_TELL,
@@ -15,7 +16,7 @@ from edge.report.comparison.compare import (
 )
 from edge.report.comparison.correct import Correct
 from edge.report.comparison.sides import KEPT_FRAMES
-from edge.report.words import count, percent, span
+from edge.report.words import count, listed, percent, span
 
 _ROW = "{:12s}{:>10s}{:>10s}{:>10s}{:>22s}{:>10s}{:>20s}   {}"
 
@@ -65,11 +66,16 @@ def _speed(told: StageComparison) -> str:
 
 def _side(name: str, side: SideFigures) -> str:
     runs = f"run {side.runs[0]}" if len(side.runs) == 1 else count(len(side.runs), "run")
-    aside = [f"{number:,} {state}" for state, number in side.samples.items() if state != "steady" and number]
+    used = listed([spoken(each) for each in side.backends])
+    aside = [
+        f"{number:,} {INSTEAD.get(state, state)}"
+        for state, number in side.samples.items()
+        if state != "steady" and number
+    ]
     left = f"; left aside: {', '.join(aside)}" if aside else ""
     basis = f" by {count(side.compared, 'kept frame')}" if side.basis == KEPT_FRAMES and side.compared else ""
     return (
-        f"{name}: {side.name}, {runs}, {span(side.seconds)}, {count(side.frames, 'frame')}: "
+        f"{name}: {side.name}, {runs} on {used}, {span(side.seconds)}, {count(side.frames, 'frame')}: "
         f"{side.samples['steady']:,} steady ones compared{basis}{left}."
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple, Optional
 
+from edge.report import backends
 from edge.report.figures import Accuracy, JournalFigures, Latency
 from edge.report.words import (
     NOT_KNOWN,
@@ -51,6 +52,7 @@ def tiles(journal: JournalFigures) -> list[Tile]:
     return [
         _frames(journal),
         *(_latency(journal, stage, name) for stage, name in (("age", "Age of an answer"), ("invoke", "Model alone"))),
+        *_fallback(journal),
         _temperature(journal),
         _throttled(journal),
         *([_accuracy(each) for each in journal.accuracy[:2]] or [_accuracy(None)]),
@@ -64,10 +66,11 @@ def sentences(journal: JournalFigures) -> list[str]:
     if not journal.frames:
         return ["No frame was recorded."]
     told = [_ran(journal)]
-    state, age = _of_most(journal, "age")
+    by, time, age = _of_most(journal, "age")
     if age is not None and age.p50 is not None:
         nine = "" if age.p90 is None else f", nine in ten at most {ms(age.p90)} ms"
-        told.append(f"Half of the answers were at most {ms(age.p50)} ms old{nine}, from capture to result{state}.")
+        told.append(f"Half of the answers{by} were at most {ms(age.p50)} ms old{nine}, from capture to result{time}.")
+    told += _fallen_back(journal)
     told += _hot(journal)
     told += [_accuracy_in_words(each) for each in journal.accuracy if each.top1.value is not None]
     if not any(each.top1.value is not None for each in journal.accuracy):
@@ -97,15 +100,15 @@ def is_trouble(kind: str) -> bool:
 
 
 def throttled_share(journal: JournalFigures) -> Optional[float]:
-    """The share of frames, warm-up aside, that came while the board was held back; None where it tells nothing."""
+    """The share of frames that came while the board was held back, warm-up and fallback aside.
+
+    None where the board tells nothing, or there are no other frames.
+    """
     if not any(moment.throttled is not None for moment in journal.moments):
         return None
-    samples = {
-        state: stages["age"].samples
-        for state, stages in journal.latency.items()
-        if state != "warm-up" and "age" in stages
-    }
-    return of(samples.get("throttled", 0), sum(samples.values()))
+    samples = backends.samples(journal.latency)
+    throttled = samples.get("throttled", 0)
+    return of(throttled, throttled + samples.get("steady", 0))
 
 
 def temperature(journal: JournalFigures) -> Optional[tuple[float, float, float]]:
@@ -121,8 +124,13 @@ def temperature(journal: JournalFigures) -> Optional[tuple[float, float, float]]
 def drops_in_words(drops: dict[str, int]) -> str:
     """Reasons with their numbers, the most frequent first."""
     return ", ".join(
-        f"{short(reason, _NAME)} {number(each)}" for reason, each in sorted(drops.items(), key=lambda row: -row[1])
+        f"{dropped_for(reason)} {number(each)}" for reason, each in sorted(drops.items(), key=lambda row: -row[1])
     )
+
+
+def dropped_for(reason: str) -> str:
+    """Why frames were not classified, for a person."""
+    return "no backend that works" if reason == backends.NO_BACKEND else short(reason, _NAME)
 
 
 def title(accuracy: Accuracy, journal: JournalFigures) -> str:
@@ -144,15 +152,22 @@ def _ran(journal: JournalFigures) -> str:
     return f"{board} ran {models(journal)} {time} and classified {count(journal.frames, 'frame')}{spoken}."
 
 
-def _of_most(journal: JournalFigures, stage: str) -> tuple[str, Optional[Latency]]:
-    """The durations of a stage in the steady state, or, without it, in the one with most samples, and its name."""
-    states = {state: stages[stage] for state, stages in journal.latency.items() if stage in stages}
-    if "steady" in states:
-        return (", while nothing held the board back" if "throttled" in states else ""), states["steady"]
-    if not states:
-        return "", None
-    state = max(states, key=lambda name: states[name].samples)
-    return f", while {state}", states[state]
+def _of_most(journal: JournalFigures, stage: str) -> tuple[str, str, Optional[Latency]]:
+    """By what the answers were that count most, while what, and how long a stage of them took.
+
+    Those of the steady state; without any, those of the state with most samples.
+    """
+    name = backends.main_state(journal.latency, stage)
+    if name is None:
+        return "", "", None
+    others = {backends.state_of(each) for each in journal.latency}
+    state, meant = backends.state_of(name), listed(backends.accelerators(journal.runs))
+    if state == "fallback":
+        return f" by the CPU, in place of {meant},", "", journal.latency[name][stage]
+    own = backends.backend_of(name) or ("fallback" in others and meant)
+    held_back = ", while nothing held the board back" if "throttled" in others else ""
+    time = held_back if state == "steady" else f", while {state}"
+    return f" by {own}" if own else "", time, journal.latency[name][stage]
 
 
 def _frames(journal: JournalFigures) -> Tile:
@@ -162,17 +177,49 @@ def _frames(journal: JournalFigures) -> Tile:
 
 
 def _latency(journal: JournalFigures, stage: str, name: str) -> Tile:
-    _, told = _of_most(journal, stage)
-    if told is None:
+    main = backends.main_state(journal.latency, stage)
+    told = None if main is None else journal.latency[main][stage]
+    if main is None or told is None:
         return Tile(name, NOT_KNOWN, "")
-    if told.p50 is None:
-        return Tile(name, "too few", told.insufficient.get("p50", ""))
-    parts = ["median"]
-    parts.append(told.insufficient.get("p90", NOT_KNOWN) if told.p90 is None else f"p90 {ms(told.p90)} ms")
-    held_back = journal.latency.get("throttled", {}).get(stage)
-    if held_back is not None and held_back is not told and held_back.p50 is not None:
-        parts.append(f"throttled {ms(held_back.p50)} ms")
-    return Tile(name, f"{ms(told.p50)} ms", "; ".join(parts))
+    parts = [told.insufficient.get("p50", "")]
+    if told.p50 is not None:
+        nine = told.insufficient.get("p90", NOT_KNOWN) if told.p90 is None else f"p90 {ms(told.p90)} ms"
+        parts = ["median", nine]
+    if main == "fallback":
+        parts.append("all by the CPU")
+    elif backend := backends.backend_of(main):
+        parts.append(f"on {backend}")
+    held_back = main.replace("steady", "throttled")
+    for state, called in ((held_back, "throttled"), ("fallback", "where the CPU answered")):
+        other = journal.latency.get(state, {}).get(stage)
+        if other is not None and other is not told and other.p50 is not None:
+            parts.append(f"{called} {ms(other.p50)} ms")
+    return Tile(name, "too few" if told.p50 is None else f"{ms(told.p50)} ms", "; ".join(parts))
+
+
+def _fallback(journal: JournalFigures) -> list[Tile]:
+    """How much the CPU answered in place of an accelerator; none where no run was for one."""
+    meant = backends.accelerators(journal.runs)
+    if not meant:
+        return []
+    fallen, whole = backends.fallbacks(journal.runs)
+    if not whole:
+        return []
+    lost = sum(event.kind == backends.LOST for event in journal.events)
+    times = f"; it was lost {_times(lost)}" if lost else ""
+    about = f"of the frames, in place of {listed(meant)}{times}"
+    return [Tile("Answered by the CPU", percent(of(fallen, whole)), about, fallen > 0)]
+
+
+def _fallen_back(journal: JournalFigures) -> list[str]:
+    """One sentence of what the CPU answered in place of an accelerator beside that, or none."""
+    fallen, whole = backends.fallbacks(journal.runs)
+    if not fallen or fallen == whole:
+        return []
+    age = journal.latency.get("fallback", {}).get("age")
+    old = "" if age is None or age.p50 is None else f"; half of those were at most {ms(age.p50)} ms old"
+    meant = listed(backends.accelerators(journal.runs))
+    return [f"The CPU answered {percent(of(fallen, whole))} of the frames in place of {meant}{old}."]
 
 
 def _temperature(journal: JournalFigures) -> Tile:
@@ -186,7 +233,8 @@ def _temperature(journal: JournalFigures) -> Tile:
 def _throttled(journal: JournalFigures) -> Tile:
     value = throttled_share(journal)
     if value is None:
-        return Tile("Throttled", NOT_KNOWN, "the board does not tell")
+        apart = any(moment.throttled is not None for moment in journal.moments)
+        return Tile("Throttled", NOT_KNOWN, "no frame to tell it of" if apart else "the board does not tell")
     return Tile(
         "Throttled", percent(value), f"of the frames; {', '.join(_held_by(journal)) or 'never held back'}", value > 0
     )

@@ -73,7 +73,7 @@ def page(report: Report) -> str:
         pictures=plots.of_all(report) if several else [],
         merged=tables.latency(report.latency) if several else {},
         rows=tables.side_by_side(report.journals),
-        boards=[words.device(journal) for journal in report.journals],
+        machines=[tables.machine(journal) for journal in report.journals],
         columns=tables.SIDE_BY_SIDE,
         latency_columns=list(tables.LATENCY_COLUMNS.values()),
         palette=PALETTE,

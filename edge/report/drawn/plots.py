@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import TYPE_CHECKING, Optional
 
+from edge.report.backends import backend_of, main_state, state_of
 from edge.report.drawn import timelines
 from edge.report.drawn.distributions import Curve, distribution
 from edge.report.drawn.drawing import COLOURS, Picture, key, series, stack, styled, svg
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DISTRIBUTIONS = {"age": "Age of an answer", "invoke": "Model alone (invoke)"}
-_STATES = {"steady": 0, "throttled": 1, "warm-up": 5}
+_STATES = {"steady": 0, "throttled": 1, "fallback": 5, "warm-up": 5}
 _COUNTED_DAYS = 62
 _UPRIGHT_DAYS = 14
 _FEWEST_DAYS = 7
@@ -36,12 +37,15 @@ def of_one(journal: JournalFigures, name: str) -> list[Picture]:
     """
     drawn = [timelines.latency(journal, f"{name}-latency")]
     # Warm-up is a few frames: only where there is nothing else.
-    states = [state for state in journal.latency if state != "warm-up"] or list(journal.latency)
+    states = [state for state in journal.latency if state_of(state) != "warm-up"] or list(journal.latency)
+    states.sort(key=lambda state: list(_STATES).index(state_of(state)))
+    # Of several backends, each curve has a colour of its own.
+    places = _STATES if all(state in _STATES for state in states) else {name: n for n, name in enumerate(states)}
     for stage, of_what in DISTRIBUTIONS.items():
         curves = [
-            Curve(state, journal.latency[state][stage], place)
-            for state, place in _STATES.items()
-            if state in states and stage in journal.latency[state]
+            Curve(_called(state), journal.latency[state][stage], places[state])
+            for state in states
+            if stage in journal.latency[state]
         ]
         drawn.append(distribution(of_what, curves, f"{name}-{stage}"))
     drawn.append(timelines.rate(journal, f"{name}-rate"))
@@ -56,9 +60,9 @@ def of_all(report: Report) -> list[Picture]:
     drawn = [timelines.several(journals, "all-time")]
     for stage, of_what in DISTRIBUTIONS.items():
         curves = [
-            Curve(journal.name, journal.latency["steady"][stage], place)
+            Curve(_journal_called(journal, state), journal.latency[state][stage], place)
             for place, journal in enumerate(journals)
-            if stage in journal.latency.get("steady", {})
+            if (state := main_state(journal.latency, stage)) and state_of(state) == "steady"
         ]
         drawn.append(distribution(of_what, curves, f"all-{stage}", report.latency.get("steady", {}).get(stage)))
     drawn.append(accuracies(journals, "all-accuracy"))
@@ -67,6 +71,15 @@ def of_all(report: Report) -> list[Picture]:
         drawn.append(by_day(first, "all-days"))
     drawn.append(happened(journals, "all-events"))
     return [picture for picture in drawn if picture is not None]
+
+
+def _called(state: str) -> str:
+    return "the CPU instead" if state == "fallback" else state
+
+
+def _journal_called(journal: JournalFigures, state: str) -> str:
+    backend = backend_of(state)
+    return f"{journal.name} on {backend}" if backend else journal.name
 
 
 def by_day(accuracy: Sequence[tuple[str, Accuracy]], name: str) -> Optional[Picture]:

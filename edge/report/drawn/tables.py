@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import msgspec
 
+from edge.report import backends
 from edge.report.drawn.head import is_trouble, temperature, throttled_share
 from edge.report.figures import Accuracy, Event, JournalFigures, Latencies, Latency, RunFigures, Share
-from edge.report.words import NOT_KNOWN, count, interval, ms, number, of, percent, short, size, span, utc
+from edge.report.words import (
+    NOT_KNOWN,
+    count,
+    device,
+    interval,
+    listed,
+    ms,
+    number,
+    of,
+    percent,
+    short,
+    size,
+    span,
+    utc,
+)
 from edge.stats import PERCENTILES, STAGES
 
 MOST_EVENTS = 300
 LATENCY_COLUMNS = {"mean": "mean", **{name: name for name in PERCENTILES}, "p999": "p99.9", "min": "min", "max": "max"}
-_STATES = ("steady", "throttled", "warm-up")
+_STATES = ("steady", "throttled", "fallback", "warm-up")
+_CALLED = {"fallback": "fallback: the CPU answered"}
 _DETAIL = 240
 # Of the board at one moment: the time line has them.
 _LIVE = frozenset(
@@ -59,13 +75,14 @@ class Facts(NamedTuple):
 
 
 def latency(latencies: Latencies) -> dict[str, list[LatencyRow]]:
-    """State -> a row for each stage."""
-    ordered = [state for state in _STATES if state in latencies] + [
-        state for state in latencies if state not in _STATES
-    ]
+    """State, with what answered where that differs -> a row for each stage."""
+    ordered = [name for state in _STATES for name in latencies if backends.state_of(name) == state]
+    ordered += [name for name in latencies if name not in ordered]
     return {
-        state: [_latency_row(stage, latencies[state][stage]) for stage in STAGES if stage in latencies[state]]
-        for state in ordered
+        _CALLED.get(name, name): [
+            _latency_row(stage, latencies[name][stage]) for stage in STAGES if stage in latencies[name]
+        ]
+        for name in ordered
     }
 
 
@@ -91,6 +108,16 @@ def events(journal: JournalFigures) -> list[tuple[str, str, bool, str]]:
 
 
 def _details(event: Event) -> str:
+    detail = event.detail
+    if event.kind in (backends.LOST, backends.FOUND) and "backend" in detail:
+        where = f"{_plain(detail['backend'])} on {_plain(detail.get('device', NOT_KNOWN))}"
+        after_s = detail.get("after")
+        back = f", after {span(after_s)}" if isinstance(after_s, (int, float)) else ""
+        why = f": {_plain(detail['why'])}" if detail.get("why") else ""
+        cause = f" ({_plain(detail['cause'])})" if detail.get("cause") else ""
+        return short(f"{where}{cause}{why}{back}", _DETAIL)
+    if event.kind == backends.FELL_BACK and "to" in detail:
+        return short(f"to {_plain(detail['to'])}: {_plain(detail.get('why', NOT_KNOWN))}", _DETAIL)
     return short("; ".join(f"{name}: {_plain(value)}" for name, value in event.detail.items()), _DETAIL)
 
 
@@ -112,12 +139,19 @@ def runs(journal: JournalFigures) -> list[list[str]]:
             span(run.to_utc_s - run.from_utc_s),
             run.ended_because or "not told",
             run.model,
-            f"{run.backend}, {count(run.threads, 'thread')}",
+            _ran_on(run),
             NOT_KNOWN if run.opened_ms is None else f"{ms(run.opened_ms)} ms",
             NOT_KNOWN if run.first_inference_ms is None else f"{ms(run.first_inference_ms)} ms",
         ]
         for run in journal.runs
     ]
+
+
+def _ran_on(run: RunFigures) -> str:
+    """The backend, and how much another one answered in its place."""
+    fallen, whole = backends.fallbacks([run])
+    instead = f"; the CPU for {percent(of(fallen, whole))} of the frames" if fallen else ""
+    return f"{backends.spoken(run.backend)}, {count(run.threads, 'thread')}{instead}"
 
 
 def machines(journal: JournalFigures) -> list[Facts]:
@@ -138,7 +172,7 @@ def _facts(run: RunFigures) -> list[tuple[str, str]]:
         ("AI model", run.model),
         ("its sha256", run.model_sha256),
         ("runtime", run.runtime),
-        ("backend", f"{run.backend}, {count(run.threads, 'thread')}"),
+        ("backend", f"{backends.spoken(run.backend)}, {count(run.threads, 'thread')}"),
     ]
     return facts + [(f"version of {name}", version) for name, version in run.versions.items()]
 
@@ -158,7 +192,7 @@ def side_by_side(journals: Sequence[JournalFigures]) -> list[list[str]]:
             journal.name,
             span(journal.seconds),
             number(journal.frames),
-            *_medians(journal.latency),
+            *_medians(journal),
             _heat(journal),
             percent(throttled_share(journal)),
             _right(journal.accuracy),
@@ -174,15 +208,28 @@ SIDE_BY_SIDE = (
 )
 
 
-def _medians(latencies: Mapping[str, Mapping[str, Latency]]) -> list[str]:
-    steady = latencies.get("steady", {})
+def _medians(journal: JournalFigures) -> list[str]:
+    """Of the steady state; of several backends that of most samples, with its name."""
+    latencies, several = journal.latency, len({run.backend for run in journal.runs}) > 1
     wanted = (("age", "p50"), ("age", "p90"), ("invoke", "p50"))
     found = []
     for stage, name in wanted:
-        told = steady.get(stage)
-        value: Optional[float] = getattr(told, name) if told else None
-        found.append(ms(value) if told is None or value is not None else _why(told, name))
+        main = backends.main_state(latencies, stage)
+        if main is None or backends.state_of(main) != "steady":
+            found.append(NOT_KNOWN)
+            continue
+        told = latencies[main][stage]
+        value: Optional[float] = getattr(told, name)
+        whose = f" ({backends.backend_of(main)})" if several else ""
+        found.append((_why(told, name) if value is None else ms(value)) + whose)
     return found
+
+
+def machine(journal: JournalFigures) -> str:
+    """The board, and what the runs are for and how much of that the CPU did."""
+    fallen, whole = backends.fallbacks(journal.runs)
+    named = listed(list(dict.fromkeys(run.backend for run in journal.runs))) or NOT_KNOWN
+    return f"{device(journal)}; {named}" + (f"; {percent(of(fallen, whole))} by the CPU instead" if fallen else "")
 
 
 def _heat(journal: JournalFigures) -> str:

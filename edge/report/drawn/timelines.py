@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge.report.backends import warning
 from edge.report.drawn.drawing import COLOURS, Key, Picture, finite, key, line, log_ticks, series, stack, styled, svg
-from edge.report.drawn.head import drops_in_words, temperature
+from edge.report.drawn.head import dropped_for, drops_in_words, temperature
 from edge.report.drawn.timeaxis import Value, held_spans, steps, time_axis
 from edge.report.figures import JournalFigures, Moment
 from edge.report.words import NOT_KNOWN, count, ms, number, of, percent, span
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _PARTS = ("invoke", "wait", "preprocess", "postprocess")
 _BAND = 0.22
 _HELD = 0.3
+_FALLEN = 5
+"""Place among the series of what the CPU answered in another backend's place."""
 
 
 class Panel(NamedTuple):
@@ -37,18 +40,25 @@ def latency(journal: JournalFigures, name: str) -> Optional[Picture]:
         return None
     hot = any(moment.temperature_c for moment in journal.moments)
     clocked = any(moment.clock_mhz for moment in journal.moments)
+    fallen = any(moment.fallback for moment in journal.moments)
+    alone = fallen and not any(moment.stages for moment in journal.moments)
+    stage_of, beside = _fallen if alone else _stage, fallen and not alone
     with styled():
         figure, panels = stack([150, 170, *[84] * hot, *[60] * clocked])
         rest = iter(panels)
         axes = next(rest)
         axes.set_title("Age of an answer, capture to result, in ms")
-        _band(axes, journal.moments, _stage("age", 0), _stage("age", 1), 0)
+        _band(axes, journal.moments, stage_of("age", 0), stage_of("age", 1), 0)
+        if beside:
+            _band(axes, journal.moments, _fallen("age", 0), _fallen("age", 1), _FALLEN)
         _from_zero(axes)
         axes = next(rest)
         axes.set_title("Stages in ms, logarithmic")
         axes.set_yscale("log")
         for place, stage in enumerate(_PARTS, 1):
-            _band(axes, journal.moments, _stage(stage, 0), _stage(stage, 1), place)
+            _band(axes, journal.moments, stage_of(stage, 0), stage_of(stage, 1), place)
+        if beside:
+            _band(axes, journal.moments, _fallen("invoke", 0), _fallen("invoke", 1), _FALLEN)
         axes.margins(y=0.08)
         log_ticks(axes.yaxis, axes.get_ylim())
         if hot:
@@ -61,6 +71,8 @@ def latency(journal: JournalFigures, name: str) -> Optional[Picture]:
         words = _latency_in_words(journal)
         drawn = svg(figure, name, words)
     keys = [key(stage, place) for place, stage in enumerate(("age", *_PARTS))]
+    if beside:
+        keys.append(key("age and invoke where the CPU answered instead", _FALLEN))
     keys.append(Key("median to 90th percentile", "series-0", area=True))
     if any(moment.throttled for moment in journal.moments):
         keys.append(Key("the board was held back at some time in this span", "held", area=True))
@@ -68,6 +80,7 @@ def latency(journal: JournalFigures, name: str) -> Optional[Picture]:
     caption = (
         f"Lines are medians, bands reach up to the 90th percentile, of spans of {span(length_s)} each, "
         f"warm-up left out. A gap is a gap in the record, or a span with too few samples. {words}"
+        f"{warning(journal.runs, 'All of this' if len({run.backend for run in journal.runs}) == 1 else 'Some of this')}"
     )
     return Picture("Latency, temperature and clock", drawn, caption, keys)
 
@@ -76,11 +89,15 @@ def rate(journal: JournalFigures, name: str) -> Optional[Picture]:
     """Frames classified in a second, and those that were not, by reason; None without any moment."""
     if not journal.moments:
         return None
+    fallen = sum(moment.fallback for moment in journal.moments)
     reasons = [reason for reason, dropped in sorted(journal.drops.items(), key=lambda row: -row[1]) if dropped]
     with styled():
         figure, panels = stack([96, *[84] * bool(reasons), *[84] * bool(journal.unchanged)])
         panels[0].set_title("Frames classified in a second")
         panels[0].plot(*steps(journal.moments, lambda moment: moment.fps), **line(0))
+        if fallen:
+            times, rates = steps(journal.moments, _fallen_rate)
+            panels[0].fill_between(times, 0, rates, color=series(_FALLEN)[0], alpha=_HELD, linewidth=0)
         _from_zero(panels[0])
         if reasons:
             panels[1].set_title("Frames not classified in a second, on top of each other")
@@ -102,11 +119,13 @@ def rate(journal: JournalFigures, name: str) -> Optional[Picture]:
         )
         if journal.unchanged:
             words += f" Kept back by the gate, unchanged: {number(journal.unchanged)}."
+        if fallen:
+            words += f" Of those classified, the CPU answered {number(fallen)} in another backend's place."
         drawn = svg(figure, name, words)
-    keys = [key("classified", 0)] + [
-        Key(reason, f"series-{_colour(place)}", area=True) for place, reason in enumerate(reasons)
-    ]
-    return Picture("Frame rate and frames not classified", drawn, words, keys if reasons else [])
+    keys = [key("classified", 0)]
+    keys += [Key("of them by the CPU instead", f"series-{_FALLEN}", area=True)] * bool(fallen)
+    keys += [Key(dropped_for(reason), f"series-{_colour(place)}", area=True) for place, reason in enumerate(reasons)]
+    return Picture("Frame rate and frames not classified", drawn, words, keys if len(keys) > 1 else [])
 
 
 def several(journals: Sequence[JournalFigures], name: str) -> Optional[Picture]:
@@ -121,6 +140,8 @@ def several(journals: Sequence[JournalFigures], name: str) -> Optional[Picture]:
         Panel("Clock in MHz: mean", lambda moment: moment.clock_mhz and moment.clock_mhz[1], 60, False),
         Panel("Frames classified in a second", lambda moment: moment.fps, 84, True),
     ]
+    if any(moment.fallback for journal in journals for moment in journal.moments):
+        panels.append(Panel("Answered by the CPU in another backend's place, % of frames", _fallen_share, 84, True))
     known = [each for each in panels if any(each.value(moment) is not None for j in journals for moment in j.moments)]
     held = any(moment.throttled for journal in journals for moment in journal.moments)
     with styled():
@@ -137,7 +158,10 @@ def several(journals: Sequence[JournalFigures], name: str) -> Optional[Picture]:
             time_axis(axes, journals)
         words = " ".join(f"{journal.name}: {_latency_in_words(journal)}" for journal in journals)
         drawn = svg(figure, name, words)
-    caption = "Of spans of time, warm-up left out. A gap is a gap in the record, or a span with too few samples."
+    caption = (
+        "Of spans of time, warm-up and what the CPU answered in another backend's place left out. A gap is a gap in "
+        "the record, or a span with too few samples."
+    ) + "".join(warning(journal.runs, journal.name) for journal in journals)
     keys = [key(journal.name, place) for place, journal in enumerate(journals)]
     return Picture("Side by side over time", drawn, caption, keys)
 
@@ -145,6 +169,23 @@ def several(journals: Sequence[JournalFigures], name: str) -> Optional[Picture]:
 def _stage(stage: str, place: int) -> Value:
     """Of a moment: the stage's p50 (0), p90 (1) or p99 (2) in ms."""
     return lambda moment: moment.stages[stage][place] if stage in moment.stages else None
+
+
+def _fallen(stage: str, place: int) -> Value:
+    """The same of what the CPU answered in place of the backend that the run was for."""
+    return lambda moment: moment.fallback_stages[stage][place] if stage in moment.fallback_stages else None
+
+
+def _fallen_rate(moment: Moment) -> Optional[float]:
+    """Frames in a second that the CPU answered in place of another backend."""
+    share = of(moment.fallback, moment.frames)
+    return None if share is None else min(1.0, share) * moment.fps
+
+
+def _fallen_share(moment: Moment) -> Optional[float]:
+    """The same in % of the frames."""
+    share = of(moment.fallback, moment.frames)
+    return None if share is None else 100 * min(1.0, share)
 
 
 def _band(axes: Axes, moments: Sequence[Moment], low: Value, high: Value, place: int) -> None:
@@ -221,10 +262,12 @@ def _from_zero(axes: Axes) -> None:
 
 
 def _latency_in_words(journal: JournalFigures) -> str:
-    ages = [told[0] for moment in journal.moments if (told := moment.stages.get("age")) and told[0] is not None]
-    parts = [
-        f"The median age of a span lay between {ms(min(ages))} and {ms(max(ages))} ms" if ages else "Age not known"
-    ]
+    ages_ms = _medians(moment.stages for moment in journal.moments)
+    fallen_ms = _medians(moment.fallback_stages for moment in journal.moments)
+    parts = [_between("The median age of a span", ages_ms)] if ages_ms else [] if fallen_ms else ["Age not known"]
+    if fallen_ms:
+        what = "that of the CPU's answers" if parts else "The median age of a span, answered by the CPU instead,"
+        parts.append(_between(what, fallen_ms))
     heat = temperature(journal)
     parts.append(f"temperature between {heat[0]:.0f} and {heat[2]:.0f} °C" if heat else f"temperature {NOT_KNOWN}")
     held, told_of = (
@@ -233,3 +276,12 @@ def _latency_in_words(journal: JournalFigures) -> str:
     )
     parts.append(f"held back in {number(held)} of {count(told_of, 'span')}" if told_of else f"throttling {NOT_KNOWN}")
     return "; ".join(parts) + "."
+
+
+def _medians(stages: Iterable[Mapping[str, tuple[Optional[float], ...]]]) -> list[float]:
+    """The median ages in ms that are known."""
+    return [told[0] for each in stages if (told := each.get("age")) and told[0] is not None]
+
+
+def _between(what: str, values_ms: Sequence[float]) -> str:
+    return f"{what} lay between {ms(min(values_ms))} and {ms(max(values_ms))} ms"

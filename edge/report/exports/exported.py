@@ -10,9 +10,10 @@ import numpy as np
 
 from edge.device import throttled_now
 from edge.histogram import Histogram
-from edge.journal.packing import STATES, WARM_UP, Histograms
+from edge.journal.packing import FALLBACK, STATES, WARM_UP, Histograms
 from edge.records import NS_PER_MS
 from edge.report.accuracy.truths import Truths
+from edge.report.backends import answered_by
 from edge.report.exports.named import Named
 from edge.report.moments import merge
 from edge.report.reading import Reader
@@ -63,6 +64,7 @@ def _frames(reader: Reader) -> Iterator[Columns]:
             truth,
             dropped,
             throttled,
+            [answered_by(backend, each) for backend, each in zip(labels.backends(run_id), state)],
             [STATES[each] if each in range(len(STATES)) else None for each in state],
             stands_for,
         )
@@ -188,6 +190,7 @@ TABLES = {
             "truth_at_the_time": TEXT,
             "dropped": INTEGER,
             "throttled": INTEGER,
+            "backend": TEXT,
             "state": TEXT,
             "stands_for": INTEGER,
         },
@@ -274,10 +277,10 @@ def _samples(histograms: Histograms, state: str) -> int:
 
 
 def _latencies(histograms: Histograms) -> Iterator[Optional[float]]:
-    """Mean, percentiles and most of each stage, of all samples but those of the warm-up."""
+    """Mean, percentiles and most of each stage, of the samples of all states but warm-up and fallback."""
     merged: Histograms = {}
     for state, stages in histograms.items():
-        if state != STATES[WARM_UP]:
+        if state not in (STATES[WARM_UP], STATES[FALLBACK]):
             merge(merged, {"all": stages})
     for stage in STAGES:
         told = merged.get("all", {}).get(stage, Histogram()).summary()

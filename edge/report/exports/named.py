@@ -16,12 +16,17 @@ class Named:
     def __init__(self, reader: Reader) -> None:
         """Take the runs and models of a journal."""
         self._runs = {run.id: run.run for run in reader.runs.values()}
+        self._backends = {run.id: run.backend for run in reader.runs.values()}
         self._models = {run.id: run.model for run in reader.runs.values()}
         self._known: dict[tuple[int, int], Optional[str]] = {}
 
     def runs(self, run_ids: Sequence[Optional[int]]) -> list[Optional[str]]:
         """What runs are called, by the ids of their rows."""
         return [None if run_id is None else self._runs.get(run_id) for run_id in run_ids]
+
+    def backends(self, run_ids: Sequence[int]) -> list[Optional[str]]:
+        """What runs are for, by the ids of their rows."""
+        return [self._backends.get(run_id) for run_id in run_ids]
 
     def top(
         self, run_id: Sequence[int], class_id: Sequence[int], score: Sequence[int], others: Sequence[bytes]
