@@ -18,13 +18,13 @@ class Library(NamedTuple):
     """With those that Google's last libedgetpu was built with; the runtimes crash on it."""
 
     @classmethod
-    def build(cls, folder: Path) -> Library:
-        """Compile both; `folder` receives them."""
+    def build(cls, folder: Path, kernel: Path = HERE) -> Library:
+        """Compile both; `folder` receives them, and `kernel` is where they will look for the arithmetic."""
         folder.mkdir(parents=True, exist_ok=True)
         made = cls(folder / "libedgetpu_standin.so", folder / "libedgetpu_standin_old_abi.so")
         for library, more in ((made.current, []), (made.old_abi, ["-DOLD_ABI"])):
             options = ["-O1", "-Wall", "-Wextra", "-shared", "-fPIC", "-fvisibility=hidden"]
-            define = f'-DSTANDIN_FOLDER="{HERE}"'
+            define = f'-DSTANDIN_FOLDER="{kernel}"'
             sources = [path.name for path in sorted(HERE.glob("*.c"))]
             command = ["gcc", *options, define, *more, "-o", str(library), *sources, "-ldl"]
             subprocess.run(command, cwd=HERE, check=True)

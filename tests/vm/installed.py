@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Optional
 
+from tests.edgetpu import Library, Standin, compiled
 from tests.vm import delivery
 from tests.vm.nspawn import DELIVERY, Machine, MachineError, until
 
@@ -23,6 +25,12 @@ SMALL_MODEL = (
 )
 """As a part of a configuration: another model than the shipped one."""
 _SMALL_MODEL = ("softmax_int8.tflite", "labels.txt")
+STANDIN = "/etc/edge-runner/standin"
+ON_STANDIN = f"""\
+model: {{path: {STANDIN}/lite0_edgetpu.tflite, bare: {{labels: {STANDIN}/labels.txt}}}}
+runtime: {{name: edgetpu, fallback: cpu, threads: 1, library: {STANDIN}/libedgetpu_standin.so}}
+"""
+"""As parts of a configuration: the shipped model, compiled, on a stand-in for an Edge TPU."""
 WATCHDOG_S = 6.0
 """Shorter than the unit's own, so that the tests need not wait for long."""
 PATIENCE_S = 90.0
@@ -71,6 +79,26 @@ class Installed:
         self.machine.run("sh", "-c", f"cp {DELIVERY}/edge_faults.py {target}")
         self.machine.run("sh", "-c", f"echo import edge_faults >{target}/edge_faults.pth")
         self.machine.run("systemctl", "daemon-reload")
+
+    def plug_in_standins(self) -> Standin:
+        """Put a stand-in for libedgetpu and models for it into the machine; the service knows when it is restarted."""
+        made = self.machine.delivery / "standin"
+        library = Library.build(made, Path(STANDIN))
+        shutil.copy(delivery.ROOT / "tests/edgetpu/edgetpu_standin_kernel.py", made)
+        model = (delivery.ROOT / "models/efficientnet_lite0_int8/model.tflite").read_bytes()
+        (made / "lite0.tflite").write_bytes(model)
+        (made / "lite0_edgetpu.tflite").write_bytes(compiled(model))
+        shutil.copy(delivery.ROOT / "models/efficientnet_lite0_int8/labels.txt", made)
+        self.machine.run(
+            "sh", "-c", f"mkdir -p {STANDIN} && cp {DELIVERY}/standin/* {STANDIN} && chmod a+r {STANDIN}/*"
+        )
+        state = self.machine.path(f"{STANDIN}/state")
+        standin = Standin(library, state)
+        self.machine.run("chmod", "-R", "a+rwX", f"{STANDIN}/state")
+        unit = f"[Service]\nEnvironment=EDGETPU_STANDIN={STANDIN}/state\nReadWritePaths={STANDIN}/state\n"
+        self.write(f"/etc/systemd/system/{UNIT}.d/98-standin.conf", unit)
+        self.systemctl("daemon-reload")
+        return standin
 
     def write(self, inside: str, text: str) -> None:
         """Write a file, replacing what is there in one step."""
@@ -221,7 +249,6 @@ class Installed:
 def deliver(folder: Path, python: str) -> Path:
     """Put installer, wheel, the wheels that it needs and a small model into a delivery; gives this checkout's wheel."""
     import platform
-    import shutil
 
     wheel = delivery.build_wheel(folder)
     delivery.gather_wheels(python, platform.machine(), folder / "wheelhouse")

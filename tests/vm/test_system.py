@@ -23,6 +23,7 @@ from tests.vm.installed import (
     CONFIGURATION,
     FAULTS,
     JOURNAL,
+    ON_STANDIN,
     SMALL_MODEL,
     STATE,
     UNIT,
@@ -361,6 +362,37 @@ def test_reload(service: Installed, story: Story):
     assert service.status()["model"] == model
     assert "fps" in why
     story.tell("reload with a bad file", f'refused, the old one goes on: "{why}"', "nothing to recover")
+
+
+def test_edge_tpu_is_unplugged(service: Installed, story: Story):
+    standin = service.plug_in_standins()
+    camera, _, journal = CONFIGURATION.splitlines()
+    service.write(CONFIG, f"{camera}\n{journal}\n{ON_STANDIN}")
+    service.systemctl("restart", UNIT)
+    service.ready_at_s()
+    assert service.status()["backend"] == "edgetpu-standin"
+    pid, run, event, began_s = service.pid, newest_run(service), service.newest_event(), time.monotonic()
+    standin.set(devices="")
+    lost = service.event("backend lost", event)
+    story.say(f"unplugged: {lost}")
+    until(lambda: service.status()["backend"] == "cpu", "the twin answers", 10)
+    answering_s = time.monotonic() - began_s
+    time.sleep(2 * WATCHDOG_S)
+    assert service.is_active
+    began_s = time.monotonic()
+    standin.set(devices="usb")
+    service.event("backend found", event)
+    until(lambda: service.status()["backend"] == "edgetpu-standin", "it answers again", 10)
+    story.tell(
+        "Edge TPU (a stand-in) unplugged and plugged in",
+        f"the same process; {lost['cause']}; the CPU answers meanwhile, the watchdog stays quiet",
+        f"{answering_s:.1f} s; {time.monotonic() - began_s:.1f} s after it is back",
+    )
+    assert service.pid == pid
+    service.systemctl("stop", UNIT)
+    counted, rows_stand_for = _counts(service, run)
+    assert counted == rows_stand_for
+    assert service.machine.run("pgrep", "-f", "edgetpu.child", check=False) == ""
 
 
 def _reload_gap_s(service: Installed) -> Optional[float]:
