@@ -284,7 +284,7 @@ def _why_no_edgetpu(backend: str, faults: int) -> Iterator[str]:
     if backend == STAND_IN:
         yield "a stand-in for an Edge TPU ran the model on the CPU: its times tell nothing"
     if faults:
-        yield f"the Edge TPU failed and was opened again during the run: {faults} times"
+        yield f"failures of the Edge TPU during the run: {faults}"
 
 
 def _ms(value_ns: int) -> float:

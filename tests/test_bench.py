@@ -8,8 +8,11 @@ import yaml
 
 from edge import bench
 from edge import bundle as bundles
-from edge.errors import ConfigError, ModelError
+from edge.errors import AcceleratorError, ConfigError, ModelError
+from edge.loading import BareOptions
+from edge.runtimes.settings import RuntimeSettings
 from tests.conftest import MODEL
+from tests.edgetpu import compiled
 from tests.test_device import TREES
 
 KEYS = [
@@ -146,3 +149,50 @@ def test_errors_are_those_of_opening_the_model(tmp_path):
         bench.bench("absent")
     with pytest.raises(ConfigError, match="No runtime 'gpu'"):
         bench.bench(MODEL, runtime="gpu")
+
+
+@pytest.fixture
+def tiny_pair(tiny, tmp_path):
+    """A tiny compiled model with its twin beside it, and what it needs to be opened."""
+    pytest.importorskip("flatbuffers", reason="flatbuffers comes with ai-edge-litert and TensorFlow")
+    content = tiny["softmax_uint8"].read_bytes()
+    (tmp_path / "tiny.tflite").write_bytes(content)
+    (tmp_path / "tiny_edgetpu.tflite").write_bytes(compiled(content))
+    return {"model": str(tmp_path / "tiny_edgetpu.tflite"), "options": BareOptions(labels=str(tiny.labels))}
+
+
+def test_figures_of_a_stand_in_never_pass_for_an_edge_tpus(tiny_pair, standin):
+    standin.set(create_ms=40, first_ms=30, invoke_ms=3)
+    result = bench.bench(**tiny_pair, runtime=RuntimeSettings(library=standin.library), threads=1, seconds=0.1)
+    assert result.backend == "edgetpu-standin"
+    assert result.load_ms >= 40
+    assert result.first_ms >= 30
+    assert result.invoke_ms.min >= 3
+    assert result.rules.choice.startswith("auto chose an Edge TPU")
+    assert not result.valid
+    assert "stand-in" in result.why_invalid[-1]
+    text = bench.text_of(result)
+    assert "(edgetpu-standin, 1 thread)" in text
+    assert result.rules.choice in text
+
+
+def test_an_edge_tpu_that_failed_meanwhile_is_no_valid_run(tiny_pair, standin):
+    settings = RuntimeSettings(name="edgetpu", library=standin.library)
+    standin.set(invoke_ms=5, faults="abort@110")  # no sooner than in the steady state, no later than in the stages
+    result = bench.bench(**tiny_pair, runtime=settings, threads=1, seconds=0.5)
+    assert "failures of the Edge TPU during the run: 1" in result.why_invalid
+
+
+@pytest.mark.parametrize("state", [{"devices": ""}, {"invoke_ms": 5, "faults": "abort@30+"}])
+def test_figures_of_an_edge_tpu_and_the_cpu_are_never_mixed(tiny_pair, standin, state):
+    standin.set(**state)
+    settings = RuntimeSettings(name="edgetpu", fallback="cpu", library=standin.library)
+    with pytest.raises(AcceleratorError, match=r"cannot be measured|answered in place of the Edge TPU"):
+        bench.bench(**tiny_pair, runtime=settings, threads=1, seconds=0.5)
+
+
+def test_the_cpu_that_auto_chose_is_measured_as_such(tiny_pair, standin):
+    standin.set(devices="")
+    result = bench.bench(**tiny_pair, runtime=RuntimeSettings(library=standin.library), threads=1, seconds=0.01)
+    assert result.backend == "cpu"
+    assert "none is plugged in" in result.rules.choice

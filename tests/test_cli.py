@@ -18,6 +18,8 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.edgetpu import Standin
+
 EDGE = [sys.executable, "-m", "edge"]
 
 
@@ -55,6 +57,24 @@ def test_classify_prints_a_json_line_for_each_picture(photo_files: dict[str, Pat
         scores = [prediction["score"] for prediction in line["predictions"]]
         assert len(scores) == 5
         assert scores == sorted(scores, reverse=True)
+
+
+def test_classify_tells_what_auto_chose_and_what_answered(
+    compiled_bundle: Path, photo_files: dict[str, Path], standin: Standin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ("--model", compiled_bundle, photo_files["cat"])
+    monkeypatch.setenv("EDGE_RUNTIME_LIBRARY", standin.library)
+    result = edge("classify", *given)
+    assert result.returncode == 0, result.stderr
+    assert [line["backend"] for line in lines(result.stdout)] == ["edgetpu-standin"]
+    assert result.stderr.startswith("auto chose an Edge TPU (usb ")
+    standin.set(devices="")
+    result = edge("classify", *given)
+    assert [line["backend"] for line in lines(result.stdout)] == ["cpu"]
+    assert result.stderr.startswith("auto chose the CPU")
+    result = edge("classify", "--runtime", "edgetpu", *given)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "none is plugged in" in result.stderr
 
 
 def test_classify_goes_on_after_a_bad_picture(photo_files: dict[str, Path], tmp_path: Path) -> None:

@@ -83,6 +83,43 @@ def test_check_warns_of_what_is_seldom_meant(tmp_path: Path, monkeypatch: pytest
         assert line.startswith(f"Warning: {begin}")
 
 
+def advice(path: Path, **settings: object) -> list[str]:
+    """What `edge config check` warns of, with these settings."""
+    given = [part for key, value in settings.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]
+    *lines, _ = edge("config", "check", path, *given).output.splitlines()
+    return lines
+
+
+def test_check_warns_of_settings_for_an_edge_tpu_that_is_not_used(tmp_path: Path, compiled_bundle: Path) -> None:
+    path = written(tmp_path, "runtime: {device: 'usb:0', fallback: cpu, retry_s: 60, open_s: 60.0}")
+    keys = ("runtime.device", "runtime.fallback", "runtime.retry_s")
+    for settings, reason in (
+        ({"runtime__name": "litert"}, "runtime.name is litert, which runs on the CPU."),
+        ({"runtime__name": "auto"}, "efficientnet_lite0_int8 was not compiled for one, and the CPU runs it."),
+    ):
+        expected = [f"Warning: {key} is for an Edge TPU, and has no effect: {reason}" for key in keys]
+        assert advice(path, **settings) == expected
+    for name in ("auto", "edgetpu"):
+        assert advice(path, runtime__name=name, model__path=compiled_bundle) == []
+    plain = written(tmp_path, "runtime: {name: edgetpu, retry_s: 60}", "plain.yaml")
+    assert advice(plain, model__path=compiled_bundle) == [
+        "Warning: runtime.retry_s has no effect without runtime.fallback: cpu."
+    ]
+
+
+def test_check_warns_of_a_model_that_cannot_run_on_an_edge_tpu(tmp_path: Path, compiled_model: Path) -> None:
+    path = written(tmp_path, "runtime: {name: edgetpu, fallback: cpu}")
+    (line,) = advice(path)
+    assert line.startswith("Warning: model.path: ")
+    assert "was not compiled for an Edge TPU: `edge-deploy compile` does that" in line
+    model = compiled_model / "model_edgetpu.tflite"
+    assert advice(path, model__path=model) == []
+    (compiled_model / "model.tflite").rename(compiled_model / "another.tflite")
+    (line,) = advice(path, model__path=model)
+    assert f"there is no {compiled_model / 'model.tflite'}" in line
+    assert advice(path, model__path=model, runtime__twin=compiled_model / "another.tflite") == []
+
+
 def test_check_warns_of_passwords(tmp_path: Path) -> None:
     path = written(tmp_path, f"camera: {{source: 'rtsp://ann:secret@c/1', password_file: {tmp_path}/absent}}")
     result = edge("config", "check", path)

@@ -12,6 +12,7 @@ from edge.cameras import CameraSettings
 from edge.cameras.directory import Directory
 from edge.errors import CameraError, ConfigError
 from edge.records import Frame
+from edge.runtimes.settings import RuntimeSettings
 from edge.stats import wilson
 from tests.conftest import MODEL
 
@@ -87,6 +88,20 @@ def test_the_result_is_json_with_the_keys_that_are_promised(classifier, photo_fo
     assert document["latency_ms"]["invoke"]["mean"] > 0
     assert document["latency_ms"]["invoke"]["p90"] is None
     assert document["insufficient"]["p90"] == "insufficient (3 of 64 samples)"
+
+
+def test_pictures_that_the_cpu_answered_for_an_edge_tpu_are_counted_and_not_timed(
+    compiled_bundle, photo_folders, standin
+):
+    settings = RuntimeSettings(name="edgetpu", fallback="cpu", library=standin.library)
+    # One inference warms up, one is the golden input, one a picture's.
+    standin.set(faults="abort@4+")
+    with Classifier.open(str(compiled_bundle), runtime=settings, threads=1) as classifier:
+        result = run(classifier, photo_folders)
+    assert (result.images, result.backend, result.backends) == (3, "edgetpu-standin", {"edgetpu-standin": 1, "cpu": 2})
+    assert result.latency_ms["invoke"].min == result.latency_ms["invoke"].max
+    assert result.insufficient["p90"] == "insufficient (1 of 64 samples)"
+    assert "of 1 pictures; others were answered elsewhere: 2 by cpu" in evaluate.text_of(result)
 
 
 def test_text_tells_the_counts_and_why_percentiles_are_missing(classifier, photo_folders):
