@@ -7,7 +7,6 @@ issue 812. Builds of the community on newer ones: github.com/feranick/libedgetpu
 
 from __future__ import annotations
 
-import platform
 import re
 import sys
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ NEWER_FROM = (2, 12)
 """The first TensorFlow with the larger structure."""
 _GOOGLES_COMPILER = "6.3.0 20170516"  # as google-coral/edgetpu issues 563 and 660 show edgetpu_version() of 16.0
 _MACHINES = {0x03: "32-bit x86", 0x28: "32-bit ARM", 0x3E: "64-bit x86", 0xB7: "64-bit ARM"}  # e_machine of elf.h
-_DEBIAN = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf"}
+_DEBIAN = {0x03: "i386", 0x28: "armhf", 0x3E: "amd64", 0xB7: "arm64"}
 _FOLDERS = ("usr/lib", "usr/lib/*", "lib", "lib/*", "usr/local/lib", "usr/local/lib/*")
 _NOT_FOUND = re.compile(r"^(\S+): cannot open shared object file")
 _NEWER_SYSTEM = re.compile(r"version `(GLIBC\w*_[\d.]+)' not found")
@@ -75,10 +74,13 @@ def advice(interpreter: Optional[Interpreter], root: Path = ROOT) -> str:
     """
     if interpreter is not None and not _is_newer(interpreter):
         return "install libedgetpu1-std from Coral's apt repository (coral.ai/software)"
-    release = _release(root)
-    machine = _DEBIAN.get(platform.machine(), platform.machine())
+    system = [
+        _release(root),
+        _DEBIAN.get(_machine(Path(sys.executable)) or 0),
+    ]  # a Pi's kernel may be wider than Python
+    named = ", ".join(part for part in system if part)
     return (
-        f"install libedgetpu1-std {RECOMMENDED} for {f'{release}, ' if release else ''}{machine} "
+        f"install libedgetpu1-std {RECOMMENDED} {f'for {named} ' if named else ''}"
         "from github.com/feranick/libedgetpu/releases"
     )
 
@@ -105,11 +107,10 @@ def _not_loaded(said: str, library: str, instead: str, root: Path) -> Iterator[R
         )
     found = [file for file in _files(library, root) if file.exists()]
     ours = _machine(Path(sys.executable))
-    for file in found:
-        if (missing or "ELF" in said) and _machine(file) != ours:
-            theirs = _MACHINES.get(_machine(file) or 0)
-            what = f"for {theirs}" if theirs else "no library"
-            yield Reason(f"{file} is {what} and this Python for {_MACHINES.get(ours or 0)}", instead)
+    if found and all(_machine(file) != ours for file in found):  # which the loader calls missing, or of a wrong class
+        theirs = _MACHINES.get(_machine(found[0]) or 0)
+        differs = f"is for {theirs} and this Python for {_MACHINES.get(ours or 0)}" if theirs else "is no library"
+        yield Reason(f"{found[0]} {differs}", instead)
     if missing and found:
         yield Reason(f"{found[0]} is there and the loader does not find it", "`sudo ldconfig`")
     if missing:

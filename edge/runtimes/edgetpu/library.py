@@ -169,13 +169,17 @@ def interpreter(settings: RuntimeSettings) -> Optional[Interpreter]:
 def _listed(by: Literal["pycoral", "libedgetpu"], library: str, timeout_s: float) -> Listed:
     options = [] if by == "pycoral" else ["-I", "-S"]  # pycoral is found by the site, and ctypes starts faster without
     program = str(Path(__file__).with_name("listing.py"))
-    process = subprocess.Popen(
-        [sys.executable, *options, program, by, library, f"{timeout_s:g}"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    command = [sys.executable, *options, program, by, library, f"{timeout_s:g}"]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        return Listed(None, (), f"no process can be started: {error}", by)
     try:
         answer, _ = process.communicate(timeout=timeout_s + _GRACE_S)
     except subprocess.TimeoutExpired:
@@ -200,4 +204,8 @@ def _listed(by: Literal["pycoral", "libedgetpu"], library: str, timeout_s: float
 def _end(status: Optional[int], timeout_s: float) -> str:
     if status is None or -status in (signal.SIGALRM, signal.SIGKILL):
         return f"no answer in {timeout_s:g} s"
-    return f"it died with {signal.Signals(-status).name}" if status < 0 else f"it exited with status {status}"
+    return (
+        f"its process died of {signal.Signals(-status).name}"
+        if status < 0
+        else f"its process exited with status {status}"
+    )
