@@ -139,7 +139,8 @@ def _serve(parent: socket.socket, runtime: Runtime, memory: mmap.mmap) -> None:
         runtime.input().reshape(-1).view(np.uint8)[:] = given
         runtime.invoke()
         answer[:] = runtime.output().reshape(-1).view(np.uint8)
-        parent.send(DONE.pack(*JOB.unpack(request), time.monotonic_ns() - began_ns))
+        done_ns = time.monotonic_ns()
+        parent.send(DONE.pack(*JOB.unpack(request), done_ns - began_ns, done_ns))
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ class EdgeTpu:
 
     def _look(self, wait_s: float) -> None:
         """Wait for a word from any of the processes; take in what they said, and see to those that do not work."""
-        poll = select.poll()
+        looked_ns, poll = time.monotonic_ns(), select.poll()
         for lane in self._lanes:
             if lane.child:
                 poll.register(lane.child, select.POLLIN)
@@ -181,7 +181,7 @@ class EdgeTpu:
         for lane in self._lanes:
             heard = lane.hear()
             if isinstance(heard, Over):
-                self._take(lane, heard)
+                self._take(lane, heard, looked_ns)
             elif isinstance(heard, Opened):
                 self._find(lane, heard)
             elif heard:
@@ -211,10 +211,12 @@ class EdgeTpu:
         output = twin.output().copy()
         self._done.append(Done(job.ticket, output, twin.answered_by, time.monotonic_ns() - began_ns))
 
-    def _take(self, lane: Lane, over: Over) -> None:
+    def _take(self, lane: Lane, over: Over, looked_ns: int) -> None:
         job, lane.job = lane.job, None
         if job and lane.child and lane.opened and job.ticket == over.ticket:
-            invoke_ns = time.monotonic_ns() - lane.sent_ns
+            # What lay there before anybody looked was not at work but waited.
+            waited_ns = max(0, looked_ns - over.done_ns)
+            invoke_ns = time.monotonic_ns() - lane.sent_ns - waited_ns
             self._done.append(Done(job.ticket, lane.child.output, lane.opened.backend, invoke_ns))
 
     def _start(self, lane: Lane) -> None:

@@ -35,6 +35,8 @@ class Over(NamedTuple):
     ticket: int
     inner_ns: int
     """What it took in the child."""
+    done_ns: int
+    """When it was done, on the monotonic clock."""
 
 
 class Child:

@@ -16,8 +16,9 @@ Stage = Literal["start", "library", "delegate", "allocate", "first inference", "
 """What the child does when something goes wrong."""
 JOB = struct.Struct("<Q")
 """Run the model on what lies in the shared memory; a number that comes back."""
-DONE = struct.Struct("<QQ")
-"""The output lies in the shared memory: the job's number, and the nanoseconds that it took in the child."""
+DONE = struct.Struct("<QQQ")
+"""The output lies in the shared memory: the job's number, the nanoseconds that it took in the child, and when it was
+done on the monotonic clock, which is the same for all processes."""
 MOST_BYTES = 65_536
 """Of one packet; words are far shorter, and cut where they are not."""
 _LONGEST_SAID = 2000
