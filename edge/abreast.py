@@ -19,7 +19,7 @@ from edge.tensors import Preprocessor
 _POLL_S = 0.25
 """The longest that a stop request waits."""
 _TURN_S = 0.003
-"""The camera and the lanes are waited for in turns of this length while either may have something."""
+"""How often the camera is looked at while an answer is waited for and a lane is free."""
 _LOST_S = 0.05
 """How often a lane that is being opened again is looked for."""
 _UNDELIVERED = 4
@@ -37,8 +37,8 @@ class _Flight:
 class Abreast:
     """Hands a frame over whenever a lane is free, and gives the answers.
 
-    In the order of the frames where nothing is dropped. A live camera's answers come as they are ready, and it is never
-    waited for long while one may come.
+    In the order of the frames where nothing is dropped. A live camera's answers come as they are ready, and it is not
+    waited for while one may come.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Abreast:
         if early_s > 0:
             return min(early_s, _POLL_S)
         try:
-            item = intake.take(0.0 if self._ready() is not None else _TURN_S if under_way else _POLL_S)
+            item = intake.take(0.0 if under_way else _POLL_S)
             prepared = self._prepared(item) if isinstance(item, Frame) else item
         except Exception as error:
             self._failure = error
