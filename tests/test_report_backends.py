@@ -221,6 +221,18 @@ def test_a_run_that_is_recorded_tells_it_all(tmp_path: Path) -> None:
     assert figures(path).runs[0].states == {"warm-up": 2, "fallback": 2, "steady": 1}
 
 
+def test_a_run_that_begins_without_its_accelerator_learns_which_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "j.db"
+    journal = Journal(settings(path), facts(backend="edgetpu"))
+    for number, backend in enumerate(["cpu", STAND_IN, "cpu", STAND_IN]):
+        journal.write(record(number, (1_000 + number) * NS, backend=backend))
+        journal.event("something")  # all so far is written
+    journal.close()
+    assert [row["backend"] for row in exported(path, "frames")] == ["cpu", STAND_IN, "cpu", STAND_IN]
+    assert figures(path).runs[0].backend == STAND_IN
+    assert set(figures(path).latency) == {"fallback", f"warm-up on {STAND_IN}"}
+
+
 def compared(journals: dict[str, Path], a: str, b: str) -> Comparison:
     return compare(str(journals[a]), str(journals[b]), ["invoke"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional, Union
 
@@ -12,6 +11,7 @@ import msgspec
 from edge.device import Live, throttled_now
 from edge.journal.budget import Budget
 from edge.journal.packing import (
+    CPU,
     FALLBACK,
     NOW_BITS,
     STEADY,
@@ -29,7 +29,6 @@ WARM_UP_NS = 500_000_000
 """At least one inference and half a second, as in TensorFlow Lite's benchmark_model."""
 BACKEND_FOUND = "backend found"
 """The event after which an accelerator, which was opened anew, warms up again."""
-_MOST_FOUND = 100
 _SINCE_BOOT_SHIFT = 16
 _CALM_NS = 60_000_000_000
 """So long must a cause of throttling be gone before its end is an event."""
@@ -102,16 +101,17 @@ class Ledger:
         """Frames that could not be counted."""
         self.pausing = False
         """While set no frame gets a row: the disk is nearly full."""
-        self._run_id = run_id
+        self.run_id = run_id
+        self.backend = facts.ran.backend
+        """What the run is for; a run that began without its accelerator learns the exact name from the first answer."""
         self._truths = Truths(facts.labels)
         self._window_ns = window_ns
         self._budget = budget
         self._minute = Minute(began_ns, began_ns + window_ns)
         self._waiting: list[Record] = []
-        self._backend = facts.ran.backend
         self._warm_from_ns: Optional[int] = None
         """When the backend that the run is for gave its first answer, of the run or since it came back."""
-        self._found_ns: deque[int] = deque(maxlen=_MOST_FOUND)
+        self._found_ns: list[int] = []
         """When it came back, as far as no answer of it came since."""
         self._told: Optional[Live] = None
         """The last reading that told throttling bits."""
@@ -142,7 +142,7 @@ class Ledger:
 
     def event(self, monotonic_ns: int, kind: str, detail: Mapping[str, Any]) -> None:
         """Add an event."""
-        self._hold(self.events, (self._run_id, monotonic_ns, as_text(kind), as_json(detail)))
+        self._hold(self.events, (self.run_id, monotonic_ns, as_text(kind), as_json(detail)))
 
     def unrecorded(self, frames: int) -> None:
         """Count frames that never came here."""
@@ -167,7 +167,7 @@ class Ledger:
 
     def begin_again(self, run_id: int) -> None:
         """Go on in a new file, with what was not written yet."""
-        self._run_id = run_id
+        self.run_id = run_id
         for rows in (self.frames, self.windows, self.events, self.pictures):
             rows[:] = [(run_id, *row[1:]) for row in rows]
 
@@ -215,11 +215,12 @@ class Ledger:
             self.frames.append((*row, self._budget.stands_for))
 
     def _state(self, record: Record, throttled: bool) -> int:
-        if record.backend != self._backend:
+        if record.backend == CPU != self.backend:
             self._warm_from_ns = None
             return FALLBACK
+        self.backend = record.backend
         while self._found_ns and self._found_ns[0] <= record.monotonic_ns:
-            self._found_ns.popleft()
+            del self._found_ns[0]
             self._warm_from_ns = None
         if self._warm_from_ns is None:
             self._warm_from_ns = record.monotonic_ns
@@ -233,7 +234,7 @@ class Ledger:
         truth = None if record.truth is None else as_text(record.truth)
         answer = self._truths.answer(truth, [each.class_id for each in record.predictions])
         row = (
-            *(self._run_id, record.sequence, record.monotonic_ns),
+            *(self.run_id, record.sequence, record.monotonic_ns),
             *(times.wait_ns, times.preprocess_ns, times.invoke_ns, times.postprocess_ns),
             *(best.class_id, pack_score(best.score), pack_others(record.predictions)),
             *(truth, record.dropped, stored, state),
@@ -245,7 +246,7 @@ class Ledger:
     def _keep(self, picture: Picture) -> None:
         record, best = picture.record, picture.record.predictions[0]
         row = (
-            *(self._run_id, record.sequence, record.monotonic_ns, picture.stratum, picture.stands_for),
+            *(self.run_id, record.sequence, record.monotonic_ns, picture.stratum, picture.stands_for),
             *(as_text(picture.file), best.class_id, pack_score(best.score), pack_others(record.predictions)),
             None if record.truth is None else as_text(record.truth),
         )
@@ -266,7 +267,7 @@ class Ledger:
             return
         if len(self.windows) >= _MOST_OTHERS:
             self.unrecorded(minute.frames + minute.unrecorded)
-        self._hold(self.windows, minute.row(self._run_id, over))
+        self._hold(self.windows, minute.row(self.run_id, over))
 
     def _tell_causes(self, now_ns: int, seen: int, live: Live) -> None:
         for cause in throttled_now(seen):

@@ -19,6 +19,8 @@ STATES = ("steady", "warm-up", "throttled", "fallback")
 """Of a frame, by the number that `frames.state` holds: samples of different states are not mixed. Fallback: the CPU
 answered in place of the backend that the run is for, whatever else held at the time."""
 STEADY, WARM_UP, THROTTLED, FALLBACK = range(4)
+CPU = "cpu"
+"""The backend that answers while the one that a run is for cannot."""
 SCORE_UNITS = 10_000
 NOW_BITS = 0xF
 """Of the throttling bits, those that tell of the moment."""

@@ -93,6 +93,8 @@ def write(connection: sqlite3.Connection, ledger: Ledger) -> int:
         statement = insert(table, columns)
         taken = sum(_holds(connection, statement, row) for row in rows)
         refused += (len(rows) - taken) * (table == "frames")
+    named = (ledger.backend, ledger.run_id, ledger.backend)
+    connection.execute("UPDATE runs SET backend = ? WHERE id = ? AND backend <> ?", named)
     connection.executemany("UPDATE pictures SET file = '' WHERE file = ?", ledger.forgotten)
     return refused
 

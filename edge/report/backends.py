@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Optional
 
-from edge.journal.packing import FALLBACK, STATES, STEADY, Histograms
+from edge.journal.packing import CPU, FALLBACK, STATES, STEADY, Histograms
 from edge.report.figures import Latencies, RunFigures
 
-CPU = "cpu"
-"""The backend that answers while the one that a run is for cannot."""
 NO_BACKEND = "no backend"
 """Why a frame was not classified: no accelerator worked, and nothing else was to answer."""
 INSTEAD = {STATES[FALLBACK]: "answered by the CPU instead"}

@@ -7,8 +7,8 @@ from typing import Any, Callable, Optional
 
 import msgspec
 
-from edge.journal.packing import FALLBACK, STATES, STEADY, THROTTLED
-from edge.report.backends import CPU, is_stand_in, spoken
+from edge.journal.packing import CPU, FALLBACK, STATES, STEADY, THROTTLED
+from edge.report.backends import is_stand_in, spoken
 from edge.report.comparison.sides import KEPT_FRAMES, Side
 from edge.report.rows import Run
 from edge.report.stretches import FEWEST_BLOCKS
