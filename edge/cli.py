@@ -16,6 +16,7 @@ from edge.commands.bench import bench
 from edge.commands.classify import classify
 from edge.commands.compare import compare
 from edge.commands.config import config
+from edge.commands.doctor import doctor
 from edge.commands.evaluate import evaluate
 from edge.commands.export import export
 from edge.commands.label import label
@@ -64,6 +65,7 @@ for command in (
     export,
     compare,
     config,
+    doctor,
 ):
     cli.add_command(command)
 

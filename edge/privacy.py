@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from edge.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _BEFORE_AT = re.compile(r"(\w://)((?:[^\s:/@]*:)?)\S+@")
 _NAMED = re.compile(r"((?:pass\w*|pwd|token|key)=)[^&\s\"']+", re.IGNORECASE)

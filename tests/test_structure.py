@@ -34,7 +34,7 @@ LAYERS = [
     {"edge.ahead", "edge.bench", "edge.evaluate", "edge.intake"},
     {"edge.abreast"},
     {"edge.daemon", "edge.recording"},
-    {"edge.service"},
+    {"edge.doctor", "edge.service"},
     {"edge.commands"},
     {"edge.cli"},
     {"edge.__main__"},

@@ -15,6 +15,11 @@ from edge.errors import CameraError
 # linux/videodev2.h: VIDIOC_QUERYCAP = _IOR('V', 0, struct v4l2_capability), 104 bytes.
 _QUERYCAP = 0x80685600
 _CAPABILITY = struct.Struct("16s32s32sIII12x")
+# VIDIOC_ENUM_FMT = _IOWR('V', 2, struct v4l2_fmtdesc), 64 bytes: index, type of buffer, flags, description, fourcc.
+_ENUM_FMT = 0xC0405602
+_FORMAT = struct.Struct("III32s4s16x")
+_BUFFER_CAPTURE, _BUFFER_CAPTURE_MPLANE = 1, 9
+_MOST_FORMATS = 64
 _VIDEO_CAPTURE = 0x00000001
 _VIDEO_CAPTURE_MPLANE = 0x00001000
 _CAPTURES = _VIDEO_CAPTURE | _VIDEO_CAPTURE_MPLANE
@@ -80,6 +85,37 @@ def query(path: str) -> Node:
     finally:
         os.close(handle)
     return parse_capability(bytes(raw))
+
+
+def formats(path: str, node: Node) -> tuple[str, ...]:
+    """The pixel formats that a camera has, such as ("MJPG", "YUYV"), in its order.
+
+    Args:
+        path: of its node.
+        node: what it said of itself.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    buffer = _BUFFER_CAPTURE if node.capabilities & _VIDEO_CAPTURE else _BUFFER_CAPTURE_MPLANE
+    found = []
+    handle = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        for index in range(_MOST_FORMATS):
+            raw = bytearray(_FORMAT.pack(index, buffer, 0, b"", b""))
+            try:
+                fcntl.ioctl(handle, _ENUM_FMT, raw)
+            except OSError:  # EINVAL, after the last one
+                break
+            found.append(parse_format(bytes(raw)))
+    finally:
+        os.close(handle)
+    return tuple(found)
+
+
+def parse_format(raw: bytes) -> str:
+    """The four letters in a `struct v4l2_fmtdesc`."""
+    return str(_FORMAT.unpack(raw)[4].decode("ascii", "replace").rstrip(" \0"))
 
 
 def require_camera(path: str) -> Node:
