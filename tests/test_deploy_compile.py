@@ -20,12 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.cli import cli
-from deploy.compilation import compiler, log
+from deploy.compilation import checks, compiler, log
 from deploy.compilation.twins import Report
 from deploy.conversion import bundles
+from deploy.inspection import inspect
 from edge import Classifier, tflite_file
 from edge.bundle import open_bundle, read_contract
-from edge.errors import ModelError
+from edge.errors import ConfigError, ModelError
 from tests.conftest import MODEL, ROOT
 
 LOGS = ROOT / "tests" / "fixtures" / "compiler_logs"
@@ -266,24 +267,21 @@ def test_the_bundle_still_runs_on_the_cpu_and_is_told_of(edgetpu_compiler: Compi
     assert "compiled for it" in edge_deploy("inspect", bundle_copy / "model_edgetpu.tflite").stdout
 
 
-def test_a_twin_is_replaced_even_a_broken_one(edgetpu_compiler: Compiler, bundle_copy: Path) -> None:
-    edgetpu_compiler.will("cpu", "ok")
-    assert run(bundle_copy, "--allow-cpu-operators").exit_code == 0
-    (bundle_copy / "model_edgetpu.tflite").write_bytes(b"lost its content")
-    assert run(bundle_copy).exit_code == 0
-    opened = open_bundle(bundle_copy)
+def test_a_twin_is_replaced_even_a_broken_one(edgetpu_compiler: Compiler, compiled_bundle: Path) -> None:
+    (compiled_bundle / "model_edgetpu.tflite").write_bytes(b"lost its content")
+    assert run(compiled_bundle).exit_code == 0
+    opened = open_bundle(compiled_bundle)
     assert opened.contract is not None
     assert opened.contract.edgetpu is not None
-    assert opened.contract.edgetpu.cpu_operators == 0
-    assert len(content(bundle_copy)) == 4
+    assert opened.contract.edgetpu.tpu_operators == 63
+    assert len(content(compiled_bundle)) == 4
 
 
-def test_a_bundle_with_a_twin_can_be_replaced_by_another(edgetpu_compiler: Compiler, bundle_copy: Path) -> None:
-    assert run(bundle_copy).exit_code == 0
-    bundles.check_target(bundle_copy)
-    (bundle_copy / "notes.txt").write_text("mine")
-    with pytest.raises(Exception, match="something other than a model bundle"):
-        bundles.check_target(bundle_copy)
+def test_a_bundle_with_a_twin_can_be_replaced_by_another(compiled_bundle: Path) -> None:
+    bundles.check_target(compiled_bundle)
+    (compiled_bundle / "notes.txt").write_text("mine")
+    with pytest.raises(ConfigError, match="something other than a model bundle"):
+        bundles.check_target(compiled_bundle)
 
 
 def test_a_bundle_of_its_own_for_both(edgetpu_compiler: Compiler, bundle_copy: Path, tmp_path: Path) -> None:
@@ -335,7 +333,6 @@ def test_what_fails_by_chance_is_tried_again(edgetpu_compiler: Compiler, bare: P
         ("slow", 1, "Compilation timeout. This is usually caused by large activations (--timeout gives it longer"),
         ("other", 1, "cannot stand for it: its input shape is [1, 16, 16, 3], expected [1, 224, 224, 3]"),
         ("cpu", 1, "leaves 7 of 63 operators of {model} to the CPU: 1 QUANTIZE (" + LIMITATION),
-        ("nothing", 1, "put nothing of {model} onto the Edge TPU, and leaves to the CPU: 2 QUANTIZE ("),
     ],
 )
 def test_what_fails_leaves_the_bundle_as_it_was(
@@ -350,11 +347,22 @@ def test_what_fails_leaves_the_bundle_as_it_was(
     assert content(bundle_copy) == before
 
 
+def test_what_corals_compiler_really_made_is_accepted(data: Path) -> None:
+    model = data / "coral" / "mobilenet_v1_0.25_128_quant.tflite"
+    checks.require_fit(inspect.inspect(model), "it", allow_cpu_operators=False)
+    facts, compiled = (tflite_file.read(path) for path in (model, model.with_name(f"{model.stem}_edgetpu.tflite")))
+    said = log.parse(recorded("all_on_the_edge_tpu"))
+    checks.require_twin(facts, compiled, said, "it", "the compiler", allow_cpu_operators=False)
+    with pytest.raises(ModelError, match="put nothing of it onto the Edge TPU"):
+        checks.require_twin(facts, facts, said, "it", "the compiler", allow_cpu_operators=False)
+
+
 def test_nothing_on_the_edge_tpu_is_refused_even_where_the_cpu_is_allowed(
     edgetpu_compiler: Compiler, bare: Path
 ) -> None:
     edgetpu_compiler.will("nothing")
-    assert "put nothing of" in refused(bare, "--allow-cpu-operators")
+    assert "put nothing of" in (told := refused(bare, "--allow-cpu-operators"))
+    assert "onto the Edge TPU, and leaves to the CPU: 2 QUANTIZE (" in told
     assert not bare.with_name("flowers_edgetpu.tflite").exists()
 
 
@@ -372,8 +380,8 @@ def ends(pid: int) -> bool:
 
 def test_a_compiler_that_hangs_is_stopped_with_its_children(edgetpu_compiler: Compiler, bare: Path) -> None:
     edgetpu_compiler.will("hang")
-    told = refused(bare, "--timeout", 1)
-    assert f"did not finish {bare} in 1 s and was stopped: --timeout gives it longer." in told
+    told = refused(bare, "--timeout", 1.5)
+    assert f"did not finish {bare} in 1.5 s and was stopped: --timeout gives it longer." in told
     assert edgetpu_compiler.tries == 1
     assert ends(int((edgetpu_compiler.calls / "child").read_text()))
 
@@ -400,14 +408,16 @@ def test_ctrl_c_stops_the_compiler_and_leaves_the_bundle_as_it_was(
 
 @pytest.mark.parametrize("older", [False, True])
 def test_a_full_disk_leaves_the_bundle_as_it_was(
-    edgetpu_compiler: Compiler, bundle_copy: Path, monkeypatch: pytest.MonkeyPatch, older: bool
+    edgetpu_compiler: Compiler,
+    bundle_copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    older: bool,
+    request: pytest.FixtureRequest,
 ) -> None:
     if older:
-        edgetpu_compiler.will("cpu")
-        assert run(bundle_copy, "--allow-cpu-operators").exit_code == 0
+        request.getfixturevalue("compiled_bundle")
         (bundle_copy / "model_edgetpu.tflite").write_bytes(b"older")
     before = content(bundle_copy)
-    edgetpu_compiler.will("ok")
     replace = os.replace
 
     def full(source: str, target: Path) -> None:
@@ -418,6 +428,41 @@ def test_a_full_disk_leaves_the_bundle_as_it_was(
     monkeypatch.setattr(os, "replace", full)
     assert "model_edgetpu.tflite: No space left on device." in refused(bundle_copy)
     assert content(bundle_copy) == before
+
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from deploy.conversion import bundles
+from deploy.inspection import inspect
+from edge.bundle import open_bundle, read_contract
+bundle = Path(sys.argv[1])
+section, compiled = read_contract(bundle).edgetpu, (bundle / "model_edgetpu.tflite").read_bytes()
+(bundle / "model_edgetpu.tflite").write_bytes(b"older")
+replace = os.replace
+for moment in range(1, 4):
+    place = bundle.with_name(f"{moment}")
+    shutil.copytree(bundle, place)
+    child = os.fork()
+    if not child:
+        left = [moment]
+        def until_killed(*arguments):
+            replace(*arguments)
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), 9)
+        os.replace = until_killed
+        bundles.add_compiled(place, section, compiled)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 9
+    print("with" if open_bundle(place).compiled else "without")
+"""
+
+
+def test_a_kill_at_any_moment_leaves_a_bundle_that_opens(compiled_bundle: Path) -> None:
+    command = [sys.executable, "-c", KILLED, str(compiled_bundle)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["without", "without", "with"], "")
 
 
 @pytest.mark.parametrize(

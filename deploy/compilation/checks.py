@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploy.compilation import log
-from deploy.compilation.compiler import NAME
 from deploy.inspection.inspect import Facts
 from edge import tflite_file
 from edge.errors import ModelError
@@ -62,7 +61,9 @@ def require_fit(facts: Facts, name: str, allow_cpu_operators: bool) -> None:
     )
 
 
-def require_twin(model: TfliteFile, compiled: TfliteFile, said: log.Log, name: str, allow_cpu_operators: bool) -> None:
+def require_twin(
+    model: TfliteFile, compiled: TfliteFile, said: log.Log, name: str, program: str, allow_cpu_operators: bool
+) -> None:
     """Refuse what the compiler wrote where it is not the same model for an Edge TPU.
 
     Args:
@@ -70,12 +71,12 @@ def require_twin(model: TfliteFile, compiled: TfliteFile, said: log.Log, name: s
         compiled: what the compiler wrote.
         said: the compiler's log.
         name: what to call the model.
+        program: what to call the compiler.
         allow_cpu_operators: as the user said.
 
     Raises:
         ModelError: says what is wrong with it.
     """
-    program = f"{NAME} {said.version}"
     on_tpu, on_cpu = said.tpu_operators, said.cpu_operators
     if on_tpu is None or on_cpu is None:
         raise ModelError(
@@ -112,7 +113,7 @@ def _dtypes(facts: Facts) -> str:
 def _told(problems: Iterable[tuple[str, str, int]]) -> str:
     groups: dict[tuple[str, str], list[str]] = {}
     for operator, reason, index in problems:
-        groups.setdefault((operator, reason), []).append(str(index))
+        groups.setdefault((log.plain(operator), reason), []).append(str(index))
     return "; ".join(
         f"{operator} {reason} (at {', '.join(places[:_MOST_PLACES])}{', …' if len(places) > _MOST_PLACES else ''})"
         for (operator, reason), places in groups.items()

@@ -55,6 +55,11 @@ class Compiler(msgspec.Struct, frozen=True):
     path: str
     version: str
 
+    @property
+    def name(self) -> str:
+        """With its version."""
+        return f"{NAME} {self.version}"
+
 
 class Compilation(msgspec.Struct, frozen=True):
     """What came out of it."""
@@ -119,7 +124,7 @@ def run(
     Raises:
         ModelError: the compiler refuses the model, takes too long, or failed every time.
     """
-    program = f"{NAME} {compiler.version}"
+    program = compiler.name
     failures: list[str] = []
     while len(failures) < tries:
         folder = scratch / f"try-{len(failures) + 1}"
@@ -159,10 +164,10 @@ def _chance(code: int, text: str) -> bool:
 
 
 def _reason(code: int, told: log.Log) -> str:
-    number = _signal(code)
+    number, said = _signal(code), "; ".join(told.complaints)
     if number is not None:
-        return f"it was ended by {number}"
-    return "; ".join(told.complaints) or f"it ended with {code} and wrote no model, without a reason"
+        return f"it was ended by {number}" + (f": {said}" if said else "")
+    return said or f"it ended with {code} and wrote no model, without a reason"
 
 
 def _signal(code: int) -> Optional[str]:
@@ -185,18 +190,19 @@ def _run(command: Sequence[str], folder: Path, timeout_s: float) -> tuple[Option
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             start_new_session=True,  # the compiler works in a child of its own, which must be stopped with it
         )
     except OSError as error:
         return None, f"{error.strerror or error}\n"
     with process:
         try:
-            said, _ = process.communicate(timeout=timeout_s)
+            said, warned = process.communicate(timeout=timeout_s)
         except BaseException as error:  # also Ctrl-C
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
             return None, ""
-    return process.returncode, said.decode("utf-8", "replace")
+    # apart, so that a warning does not fall into the middle of the table
+    return process.returncode, "\n".join(stream.decode("utf-8", "replace") for stream in (warned, said))

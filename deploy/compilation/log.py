@@ -11,7 +11,8 @@ import msgspec
 from edge.errors import ModelError
 
 MAPPED = "Mapped to Edge TPU"
-_MOST_COMPLAINT_CHARACTERS = 300
+_MOST_COMPLAINTS = 6
+_MOST_CHARACTERS = 300  # of a line
 _UNITS_BYTES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _SIZE = r"(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)"
 _TABLE_HEAD = re.compile(r"Operator\s+Count\s+Status")
@@ -53,7 +54,7 @@ class Log(msgspec.Struct, frozen=True):
     """Parameters that are sent anew for each inference."""
     operators: tuple[Row, ...]
     complaints: tuple[str, ...]
-    """Why it failed, in its own words; empty where it succeeded, and where it gave no reason."""
+    """Why it failed, in its own words, the first few; empty where it succeeded, and where it gave no reason."""
 
 
 def parse(text: str) -> Log:
@@ -114,7 +115,7 @@ def _rows(text: str) -> tuple[Row, ...]:
             continue
         found = _ROW.fullmatch(line)
         if found:
-            rows.append(Row(found[1], int(found[2]), found[3]))
+            rows.append(Row(plain(found[1]), int(found[2]), plain(found[3])))
         elif line:
             break
     return tuple(rows)
@@ -123,12 +124,13 @@ def _rows(text: str) -> tuple[Row, ...]:
 def _complaints(text: str) -> tuple[str, ...]:
     lines = (" ".join(line.split()) for line in text.splitlines())
     said = (_HEADINGS.sub("", line).rstrip(".! ") for line in lines if line and not _CHATTER.match(line))
-    return tuple(dict.fromkeys(_plain(line) for line in said if line))
+    return tuple(dict.fromkeys(plain(line) for line in said if line))[:_MOST_COMPLAINTS]
 
 
-def _plain(line: str) -> str:
+def plain(line: str) -> str:
+    """What others wrote, fit for a terminal: no control characters, and not too long."""
     text = "".join(character if character.isprintable() else "?" for character in line)
-    return text if len(text) <= _MOST_COMPLAINT_CHARACTERS else f"{text[: _MOST_COMPLAINT_CHARACTERS - 3]}..."
+    return text if len(text) <= _MOST_CHARACTERS else f"{text[: _MOST_CHARACTERS - 3]}..."
 
 
 def on_cpu(rows: Sequence[Row]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -78,10 +79,11 @@ def run(request: Request, say: Callable[[str], None]) -> Report:
     checks.require_fit(inspect.inspect(twin), str(twin), request.allow_cpu_operators)
     target = _target(request, path, bundle) / f"{twin.stem}{SUFFIX}"
     program = compiler.find(request.compiler)
-    say(f"compiling {twin} with {compiler.NAME} {program.version}")
+    say(f"compiling {twin} with {program.name}")
     with tempfile.TemporaryDirectory(prefix="edge-deploy-") as scratch:
         made = compiler.run(program, twin, Path(scratch), request.timeout_s, request.tries, say)
-        checks.require_twin(facts, tflite_file.read(made.file), made.log, str(twin), request.allow_cpu_operators)
+        compiled = tflite_file.read(made.file)
+        checks.require_twin(facts, compiled, made.log, str(twin), program.name, request.allow_cpu_operators)
         content = made.file.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     if bundle is None:
@@ -118,6 +120,8 @@ def _target(request: Request, path: Path, bundle: Optional[Bundle]) -> Path:
     """The folder to write to, after a look at what is there."""
     folder = path if bundle else path.parent
     if request.out is None or (request.out.is_dir() and request.out.samefile(folder)):
+        if not os.access(folder, os.W_OK):
+            raise ConfigError(f"You may not write into {folder}: --out FOLDER puts the result elsewhere.")
         return folder
     if bundle:
         bundles.check_target(request.out)
