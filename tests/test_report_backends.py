@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -27,7 +28,7 @@ from edge.report.exports.export import write
 from edge.report.figures import JournalFigures
 from edge.report.gather import gather
 from tests.journaling import NS, facts, record, settings
-from tests.journals import make_journal
+from tests.journals import BOOTED_NS, insert, make_journal
 
 STAND_IN = "edgetpu-standin"
 MINUTES = 6
@@ -115,7 +116,7 @@ def test_runs_for_several_backends_stay_apart_in_one_journal_and_in_many(journal
             "lost",
             [
                 "of the frames in runs for edgetpu were answered by the CPU",
-                "backend lost 2 times (stalled once, died once), and back after 40 s at most",
+                "backend lost 2 times (stalled, died), and back after 40 s at most",
                 "Accuracy is of all answers, the CPU's among them",
             ],
         ),
@@ -128,6 +129,18 @@ def test_notes_say_who_answered(journals: dict[str, Path], name: str, parts: lis
     notes = " ".join(figures(journals[name]).notes)
     assert all(part in notes for part in parts), notes
     assert ("CPU" in notes) == (name != "cpu")
+
+
+def test_what_goes_wrong_before_an_accelerator_is_found_is_one_loss(tmp_path: Path) -> None:
+    path = made(tmp_path / "j.db", minutes=2, lost=(0,))
+    with closing(schema.connect(path)) as connection:
+        for late_s, device in ((1, 0), (2, 0), (3, 1)):
+            detail = json.dumps({"backend": "edgetpu", "device": f"usb:{device}", "cause": "refused", "why": "busy"})
+            insert(
+                connection, "events", monotonic_ns=BOOTED_NS + (20 + late_s) * NS, kind="backend lost", detail=detail
+            )
+    notes = " ".join(figures(path).notes)
+    assert "backend lost 2 times (refused 3 times, died), and back after 40 s at most" in notes
 
 
 def test_a_frame_without_any_backend_is_told_of_in_words(tmp_path: Path) -> None:

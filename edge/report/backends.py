@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Optional
 
 from edge.journal.packing import CPU, FALLBACK, STATES, STEADY, Histograms
-from edge.report.figures import Latencies, RunFigures
+from edge.report.figures import Event, Latencies, RunFigures
 
 NO_BACKEND = "no backend"
 """Why a frame was not classified: no accelerator worked, and nothing else was to answer."""
@@ -100,3 +100,17 @@ def fallbacks(runs: Sequence[RunFigures]) -> tuple[int, int]:
     """Of the answers in runs for accelerators: how many were the CPU's, and how many there were."""
     states = [run.states for run in runs if run.backend != CPU]
     return sum(each.get(STATES[FALLBACK], 0) for each in states), sum(sum(each.values()) for each in states)
+
+
+def times_lost(events: Iterable[Event]) -> int:
+    """How often an accelerator was lost: what else went wrong before it was found again is of the same loss."""
+    away: set[tuple[str, str]] = set()
+    times = 0
+    for event in events:
+        which = event.run, str(event.detail.get("device"))
+        if event.kind == LOST:
+            times += which not in away
+            away.add(which)
+        elif event.kind == FOUND:
+            away.discard(which)
+    return times

@@ -90,11 +90,11 @@ def _of_fallback(runs: Sequence[RunFigures], events: Sequence[Event]) -> list[st
     meant = listed(backends.accelerators(runs))
     lost = [event for event in events if event.kind == backends.LOST]
     causes = Counter(str(event.detail.get("cause") or "not told") for event in lost)
-    how = ", ".join(f"{cause} {_times(times)}" for cause, times in causes.most_common())
+    how = ", ".join(cause if times == 1 else f"{cause} {_times(times)}" for cause, times in causes.most_common())
     away_s = [event.detail.get("after") for event in events if event.kind == backends.FOUND]
     longest_s = max((each for each in away_s if isinstance(each, (int, float))), default=None)
     back = "" if longest_s is None else f", and back after {span(longest_s)} at most"
-    happened = f"backend lost {_times(len(lost))} ({how}){back}" if lost else ""
+    happened = f"backend lost {_times(backends.times_lost(events))} ({how}){back}" if lost else ""
     if not fallen:
         return [f"{happened[0].upper()}{happened[1:]}."] if lost else []
     if fallen == whole:

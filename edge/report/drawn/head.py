@@ -205,7 +205,7 @@ def _fallback(journal: JournalFigures) -> list[Tile]:
     fallen, whole = backends.fallbacks(journal.runs)
     if not whole:
         return []
-    lost = sum(event.kind == backends.LOST for event in journal.events)
+    lost = backends.times_lost(journal.events)
     times = f"; it was lost {_times(lost)}" if lost else ""
     about = f"of the frames, in place of {listed(meant)}{times}"
     return [Tile("Answered by the CPU", percent(of(fallen, whole)), about, fallen > 0)]
