@@ -24,6 +24,7 @@ RELEASES = "github.com/feranick/libedgetpu/releases"
 
 
 def why(tree: Path, device: str = "any", stage: str = "delegate", said: str = REFUSED) -> str:
+    assert ": " not in diagnosis.explain(stage, said, NO_LIBRARY, device, tree).fix
     sentence = diagnosis.why(stage, said, NO_LIBRARY, device, tree)
     assert_one_sentence(sentence)
     return sentence
@@ -169,7 +170,7 @@ def test_no_driver_for_pcie(tmp_path: Path) -> None:
 
 def test_one_on_pcie_that_hangs(tmp_path: Path) -> None:
     tree = machine("pcie", tmp_path, "sys/class/apex/apex_0/temp = -88700")
-    assert "because the driver tells that /dev/apex_0 hangs: switch the machine off" in why(tree)
+    assert "because it hangs: switch the machine off" in why(tree)
 
 
 def test_transfers_on_pcie_that_never_end(tmp_path: Path) -> None:
@@ -179,13 +180,28 @@ def test_transfers_on_pcie_that_never_end(tmp_path: Path) -> None:
     )
 
 
-def test_heat(tmp_path: Path) -> None:
+def test_what_the_driver_of_pcie_tells_is_a_warning(tmp_path: Path) -> None:
     tree = machine("pcie", tmp_path, "sys/class/apex/apex_0/temp = 91200")
     assert "because it is at 91 °C and slows itself down from 85 °C on: cool it." in why(tree)
-    assert diagnosis.heat(attached.pci(tree)[0]) == (
-        "The Edge TPU at /dev/apex_0 is at 91 °C and slows itself down from 85 °C on: cool it."
+    assert diagnosis.ailing(attached.pci(tree)[0]) == (
+        "Of /dev/apex_0 the driver tells that it is at 91 °C and slows itself down from 85 °C on: cool it."
     )
-    assert diagnosis.heat(attached.pci(machine("pcie", tmp_path / "cool"))[0]) is None
+    hangs = machine("pcie", tmp_path / "hangs", "sys/class/apex/apex_0/status = DEAD")
+    assert diagnosis.ailing(attached.pci(hangs)[0]) == (
+        "Of /dev/apex_0 the driver tells that it hangs: switch the machine off and on again, and cool it."
+    )
+    assert diagnosis.ailing(attached.pci(machine("pcie", tmp_path / "well"))[0]) is None
+
+
+def test_a_clock_that_the_package_does_not_give_is_a_warning() -> None:
+    std, most = Package("libedgetpu1-std", "16.0tf2.19.1-1"), Package("libedgetpu1-max", "16.0tf2.19.1-1")
+    sentence = diagnosis.held_back(RuntimeSettings(performance="max"), std)
+    assert sentence is not None
+    assert_one_sentence(sentence)
+    assert "libedgetpu1-std gives an Edge TPU on USB no more than high" in sentence
+    assert diagnosis.held_back(RuntimeSettings(performance="high"), std) is None
+    assert diagnosis.held_back(RuntimeSettings(performance="max"), most) is None
+    assert diagnosis.held_back(RuntimeSettings(performance="max"), None) is None
 
 
 def test_usb_2_is_a_warning_once_the_firmware_is_loaded(tmp_path: Path) -> None:
@@ -245,6 +261,7 @@ def test_whatever_else_is_said_is_told(tmp_path: Path) -> None:
 
 def not_loaded(library: str, said: str, root: Path, interpreter: Interpreter = LITERT) -> str:
     problem, fix = build.not_loaded(said, library, interpreter, root)
+    assert ": " not in fix
     assert_one_sentence(f"{problem}: {fix}.")
     return f"{problem}: {fix}"
 

@@ -16,7 +16,7 @@ from edge.doctor.models import compiled_file, meant_path
 from edge.doctor.runtimes import MODULES
 from edge.runtimes.edgetpu import attached, diagnosis, library
 from edge.runtimes.edgetpu.attached import Node
-from edge.runtimes.edgetpu.build import mismatch
+from edge.runtimes.edgetpu.build import mismatch, packaged
 from edge.runtimes.edgetpu.library import Listed
 from edge.runtimes.edgetpu.tryout import Trial, try_out
 
@@ -76,7 +76,7 @@ def _devices(case: Case) -> Iterator[Finding]:
     for pci in attached.pci(case.root):
         heat = f", {pci.temperature_c:.1f} °C" if pci.temperature_c is not None else ""
         yield ok(f"an Edge TPU on PCIe{f', {pci.address}' if pci.address else ''}{heat}.")
-        yield from _told("warning", diagnosis.heat(pci))
+        yield from _told("warning", diagnosis.ailing(pci))
         yield from _told("warning", diagnosis.large_pages(case.root))
         if pci.node is None:
             yield warning(
@@ -105,7 +105,7 @@ def _library(case: Case, level: Level, listed: Optional[Listed]) -> Iterator[Fin
     """What libedgetpu is, whether it can work in the runtime, and whether it sees an Edge TPU."""
     settings = case.config.runtime
     first = settings.devices[0]
-    package = library.package(case.root)
+    package = packaged(settings.library, case.root)
     version = listed.version if listed else None
     if listed is not None and listed.problem is not None:
         yield _because(level, diagnosis.explain("library", listed.problem, settings, first, case.root))
@@ -113,6 +113,7 @@ def _library(case: Case, level: Level, listed: Optional[Listed]) -> Iterator[Fin
     if package is not None or version is not None:
         brought = f"{package.name} {package.version}" if package else "from no Debian package"
         yield ok(f"{settings.library}: {brought}{f'; {version}' if version else ''}.")
+    yield from _told("warning", diagnosis.held_back(settings, package))
     reason = mismatch(version, package, library.interpreter(settings), case.root)
     if reason:
         yield _because(level, reason)

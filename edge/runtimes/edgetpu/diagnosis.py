@@ -13,7 +13,8 @@ from typing import Optional
 from edge.runtimes.edgetpu import attached, library
 from edge.runtimes.edgetpu.attached import PciAccelerator, UsbAccelerator
 from edge.runtimes.edgetpu.build import Reason, advice, mismatch, not_loaded, packaged
-from edge.runtimes.edgetpu.hardware import clause, crashed, name, of_device, pages, too_hot
+from edge.runtimes.edgetpu.hardware import clause, crashed, hanging, name, of_device, pages, too_hot
+from edge.runtimes.edgetpu.library import Package
 from edge.runtimes.edgetpu.options import numbered
 from edge.runtimes.settings import RuntimeSettings
 
@@ -86,10 +87,27 @@ def slow_link(accelerator: UsbAccelerator) -> Optional[str]:
     )
 
 
-def heat(accelerator: PciAccelerator) -> Optional[str]:
-    """What an Edge TPU that slows itself down is worth a warning for; None below that, and where it is not known."""
-    reason = too_hot(accelerator)
-    return f"The Edge TPU at {name(accelerator)} {reason.problem[3:]}: {reason.fix}." if reason else None
+def ailing(accelerator: PciAccelerator) -> Optional[str]:
+    """That an Edge TPU on PCIe hangs, or slows itself down for its heat; None when its driver tells neither."""
+    reason = hanging(accelerator) or too_hot(accelerator)
+    return f"Of {name(accelerator)} the driver tells that {reason.problem}: {reason.fix}." if reason else None
+
+
+def held_back(settings: RuntimeSettings, package: Optional[Package]) -> Optional[str]:
+    """That this package of libedgetpu does not give the clock that is asked for; None when it does.
+
+    The package -std takes "Max" for "High" on USB, silently: tflite/edgetpu_context_direct.cc of libedgetpu.
+
+    Args:
+        settings: as it is to be opened.
+        package: that brought libedgetpu, where one did.
+    """
+    if settings.performance != "max" or package is None or package.name != "libedgetpu1-std":
+        return None
+    return (
+        "Performance max is asked for, and libedgetpu1-std gives an Edge TPU on USB no more than high, half its clock: "
+        "install libedgetpu1-max, and keep the air around it at 25 °C or less, or ask for high."
+    )
 
 
 def large_pages(root: Path = ROOT) -> Optional[str]:

@@ -97,11 +97,9 @@ def _of_pci(accelerator: PciAccelerator, said: str, root: Path) -> Iterator[Reas
         yield forbidden(node, root)
     if node.holders:
         yield _in_use(node)
-    if not accelerator.alive:
-        yield Reason(f"the driver tells that {node.path} hangs", "switch the machine off and on again, and cool it")
-    hot = too_hot(accelerator)
-    if hot:
-        yield hot
+    ails = hanging(accelerator) or too_hot(accelerator)
+    if ails:
+        yield ails
     if "no answer" in said or "HIB Error" in said:
         yield Reason(
             clause(said),
@@ -174,6 +172,11 @@ def pages(root: Path) -> Optional[Reason]:
         f"this kernel's pages are of {size // 1024} KiB and the driver (gasket) needs 4",
         "on a Raspberry Pi 5 put kernel=kernel8.img into /boot/firmware/config.txt and start it again",
     )
+
+
+def hanging(accelerator: PciAccelerator) -> Optional[Reason]:
+    """That it hangs."""
+    return None if accelerator.alive else Reason("it hangs", "switch the machine off and on again, and cool it")
 
 
 def too_hot(accelerator: PciAccelerator) -> Optional[Reason]:
