@@ -14,13 +14,17 @@ from tests.doctoring import case, levels, package, told
 
 NUMPY_1 = """\
 import sys
-sys.stderr.write('''
+class Interpreter:
+    def __init__(self, model_path):
+        sys.stderr.write('''
 A module that was compiled using NumPy 1.x cannot be run in
 NumPy 2.4.6 as it may crash.
+AttributeError: _ARRAY_API not found
+ImportError: numpy.core.multiarray failed to import
 ''')
-raise ImportError("numpy.core.multiarray failed to import")
+        raise SystemError("returned a result with an exception set")
 """
-"""What tflite-runtime 2.14 does beside numpy 2."""
+"""What tflite-runtime 2.14 does beside numpy 2.4: it can be imported, and fails in use."""
 
 
 def test_a_module_that_works() -> None:
@@ -33,7 +37,7 @@ def test_a_module_that_works() -> None:
 @pytest.mark.parametrize(
     ("code", "why", "other_numpy"),
     [
-        (NUMPY_1, "ImportError: numpy.core.multiarray failed to import", True),
+        (f"{NUMPY_1}Interpreter('')", "ImportError: numpy.core.multiarray failed to import", True),
         ("raise ValueError('numpy.dtype size changed, may indicate')", "ValueError: numpy.dtype size changed", True),
         ("import sys; sys.stderr.write('compiled using NumPy 1.x')", "it was compiled for another numpy", True),
         ("import os; os.abort()", "its import ends with SIGABRT", False),
@@ -69,7 +73,7 @@ def test_compiled_modules_of_another_numpy(tmp_path: Path, monkeypatch: pytest.M
     found = list(runtimes.examine(examined))
     assert levels(found) == ["blocks", "warning", "blocks"]
     assert "no TensorFlow Lite runtime can be used" in told(found, "blocks")
-    assert "tflite-runtime is installed but cannot be imported" in told(found, "blocks")
+    assert "tflite-runtime is installed but cannot be used" in told(found, "blocks")
     assert "ZeroDivisionError" in told(found, "warning")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -15,7 +15,7 @@ from edge.doctor.findings import Finding, Level, note, ok, warning
 from edge.doctor.models import compiled_file, meant_path
 from edge.doctor.runtimes import MODULES
 from edge.runtimes.edgetpu import attached, diagnosis, library
-from edge.runtimes.edgetpu.attached import Node
+from edge.runtimes.edgetpu.attached import Node, PciAccelerator, UsbAccelerator
 from edge.runtimes.edgetpu.build import mismatch, packaged
 from edge.runtimes.edgetpu.library import Listed
 from edge.runtimes.edgetpu.tryout import Trial, try_out
@@ -29,13 +29,14 @@ def examine(case: Case) -> Iterator[Finding]:
     """The devices, the library, then a trial with the model where one is compiled."""
     meant = meant_path(case)
     compiled = compiled_file(meant)
-    devices = list(_devices(case))
-    yield from devices
+    usb, pci = attached.usb(case.root), attached.pci(case.root)
+    yield from _of_usb(usb)
+    yield from _of_pci(pci, case.root)
     name = case.config.runtime.name
-    if not devices and compiled is None and name != "edgetpu":
+    if not usb and not pci and compiled is None and name != "edgetpu":
         yield note("there is no Edge TPU, and none is asked for.")
         return
-    level = _level(case, meant, compiled, bool(devices))
+    level = _level(case, meant, compiled, bool(usb or pci))
     if name == "edgetpu" and compiled is None:
         yield Finding(
             "blocks",
@@ -51,7 +52,14 @@ def examine(case: Case) -> Iterator[Finding]:
     listed = library.list_devices(case.config.runtime.library, _LIST_S) if case.root == device.ROOT else None
     yield from _library(case, level, listed)
     if listed is not None and listed.devices:
-        yield from _trials(case, level, compiled)
+        free = [not _users(each.node) and not each.claimed for each in usb]
+        free += [each.node is not None and not _users(each.node) for each in pci]
+        if free and not any(free):
+            yield note(
+                "not tried, as another program uses it.", "`edge service status` tells whether that is the service."
+            )
+        else:
+            yield from _trials(case, level, compiled)
 
 
 def _level(case: Case, meant: Optional[Path], compiled: Optional[Path], there: bool) -> Level:
@@ -65,19 +73,23 @@ def _level(case: Case, meant: Optional[Path], compiled: Optional[Path], there: b
     return "warning" if there or settings.name == "edgetpu" else "note"
 
 
-def _devices(case: Case) -> Iterator[Finding]:
-    """What the kernel tells of the Edge TPUs: that each is there, then what is wrong with it."""
-    for usb in attached.usb(case.root):
+def _of_usb(found: Sequence[UsbAccelerator]) -> Iterator[Finding]:
+    """What the kernel tells of those on USB: that each is there, then what is wrong with it."""
+    for usb in found:
         speed = f", {usb.speed_mbit_s} Mbit/s" if usb.speed_mbit_s is not None else ""
         loaded = "with its firmware" if usb.loaded else "not opened since it was plugged in"
         yield ok(f"an Edge TPU on USB, {os.path.basename(usb.path)}{speed}, {loaded}.")
         yield from _told("warning", diagnosis.slow_link(usb))
         yield from _node(usb.node, usb.claimed)
-    for pci in attached.pci(case.root):
+
+
+def _of_pci(found: Sequence[PciAccelerator], root: Path) -> Iterator[Finding]:
+    """The same of those on PCIe."""
+    for pci in found:
         heat = f", {pci.temperature_c:.1f} °C" if pci.temperature_c is not None else ""
         yield ok(f"an Edge TPU on PCIe{f', {pci.address}' if pci.address else ''}{heat}.")
         yield from _told("warning", diagnosis.ailing(pci))
-        yield from _told("warning", diagnosis.large_pages(case.root))
+        yield from _told("warning", diagnosis.large_pages(root))
         if pci.node is None:
             yield warning(
                 "the driver apex does not have it: there is no /dev/apex_0.",
@@ -96,9 +108,13 @@ def _node(node: Node, claimed: bool) -> Iterator[Finding]:
             "`sudo cp systemd/60-edge-runner.rules /etc/udev/rules.d/ && sudo udevadm control --reload`, "
             "`sudo usermod -aG plugdev $USER`, log in again, and plug it in anew.",
         )
-    others = [f"{each.name} ({each.pid})" for each in node.holders if each.pid != os.getpid()]
-    if others or claimed:
-        yield note(f"{node.path} is in use by {', '.join(others) or 'another program'}: one at a time can have it.")
+    users = _users(node)
+    if users or claimed:
+        yield note(f"{node.path} is in use by {', '.join(users) or 'another program'}: one at a time can have it.")
+
+
+def _users(node: Node) -> list[str]:
+    return [f"{each.name or 'a process'} ({each.pid})" for each in node.holders if each.pid != os.getpid()]
 
 
 def _library(case: Case, level: Level, listed: Optional[Listed]) -> Iterator[Finding]:

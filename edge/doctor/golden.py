@@ -71,6 +71,8 @@ def _try(question: Question) -> Tried:
                 classifier.runtime.invoke()
     except EdgeError as error:
         return Tried(str(error))
+    except Exception as error:  # what a runtime raises that does not fit
+        return Tried(f"{type(error).__name__}: {' '.join(str(error).split())}")
     return Tried(None, golden, (time.monotonic_ns() - began_ns) / _NS_PER_MS)
 
 

@@ -1,4 +1,4 @@
-"""Which Python packages are here and can be imported, tried in processes of their own, side by side."""
+"""Which Python packages are here and can be used, tried in processes of their own, side by side."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import NamedTuple, Optional
 
 from edge import __version__
 from edge.doctor.processes import python
+from edge.resources import shipped
 
 IMPORT_S = 60.0
 """A Pi 3 takes some seconds from a slow card."""
@@ -21,10 +22,23 @@ _PACKAGES = (
 )
 _CODE = """
 import importlib, sys
-name = sys.argv[1]
-importlib.import_module(name)
+name, use, model = sys.argv[1:]
+module = importlib.import_module(name)
+exec(use)
 print(getattr(sys.modules[name.partition(".")[0]], "__version__", ""))
 """
+_INTERPRETER = """
+try:
+    module.Interpreter(model_path=model)
+except ValueError:
+    pass  # the model's own fault, which is told elsewhere
+"""
+_USES = {
+    "cv2": "import numpy; module.resize(numpy.zeros((2, 2, 3), numpy.uint8), (1, 1))",
+    "ai_edge_litert.interpreter": _INTERPRETER,
+    "tflite_runtime.interpreter": _INTERPRETER,
+}
+"""What else to try with a module: tflite-runtime can be imported beside numpy 2, and fails when it is used."""
 _ABI = re.compile(
     r"compiled using NumPy 1\.x|numpy\.dtype size changed|_ARRAY_API not found|multiarray failed to import"
     r"|compiled against A[BP]I version|numpy\.ufunc size changed"
@@ -80,10 +94,11 @@ class Imports:
 
 
 def try_import(module: str) -> Imported:
-    """Import a module in a process of its own."""
+    """Import a module in a process of its own, and use it a little."""
     if not is_installed(module):
         return Imported(False)
-    ended = python(["-c", _CODE, module], IMPORT_S)
+    model = next(shipped("models").glob("*/model.tflite"), "")
+    ended = python(["-c", _CODE, module, _USES.get(module, ""), str(model)], IMPORT_S)
     other_numpy = bool(_ABI.search(ended.err))
     if ended.code == 0 and not other_numpy:
         return Imported(True, ended.out.strip() or None)
@@ -94,7 +109,9 @@ def try_import(module: str) -> Imported:
     elif ended.code < 0:
         why = f"its import ends with {ended.how}"
     else:
-        why = _last_line(ended.err) or ended.how
+        lines = [line for line in ended.err.splitlines() if line.strip()]
+        why = next((line for line in reversed(lines) if _ABI.search(line)), lines[-1] if lines else ended.how)
+        why = why.strip().rstrip(".")
     return Imported(True, why=why, other_numpy=other_numpy)
 
 
@@ -112,8 +129,3 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):  # not here, or from apt under another name
             found[name] = version(name)
     return found
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1].rstrip(".") if lines else ""

@@ -11,7 +11,7 @@ from edge import tflite_file, twins
 from edge.doctor import golden
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, blocks, note, ok, warning
-from edge.doctor.runtimes import MODULES, working
+from edge.doctor.runtimes import MODULES, working, works
 from edge.errors import ModelError
 from edge.inventory import describe
 from edge.loading import BareOptions
@@ -96,7 +96,7 @@ def _runtime(case: Case) -> Optional[str]:
     """The one for the CPU that is asked for, or else that is taken."""
     settings = case.config.runtime
     wanted = settings.name if settings.name in MODULES else settings.interpreter
-    return wanted if wanted in MODULES and case.imports.of(MODULES[wanted]).installed else working(case)
+    return wanted if wanted in MODULES and works(case, MODULES[wanted]) else working(case)
 
 
 def _question(case: Case, model: _Model, runtime: str) -> golden.Question:

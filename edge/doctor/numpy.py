@@ -34,7 +34,7 @@ def examine(case: Case) -> Iterator[Finding]:
         elif user.other_numpy:
             yield level(f"{name} was compiled for another numpy than {found.version} ({user.why}).", _fix(module))
         elif module in _NEEDED:
-            why = f"cannot be imported ({user.why})" if user.installed else "is not installed"
+            why = f"cannot be used ({user.why})" if user.installed else "is not installed"
             yield blocks(f"{name} {why}.", _REINSTALL.format("opencv-python-headless"))
     yield ok(f"numpy {found.version}; {', '.join(fits) or 'nothing here'} can use it.")
 

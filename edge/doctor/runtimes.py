@@ -34,7 +34,7 @@ def examine(case: Case) -> Iterator[Finding]:
             yield ok(f"{package} {found.version or ''}".rstrip() + (", which auto takes." if name == usable else "."))
         elif found.installed:
             level = blocks if name in wanted else warning
-            yield level(f"{package} is installed but cannot be imported ({found.why}).", _FIXES[name])
+            yield level(f"{package} is installed but cannot be used ({found.why}).", _FIXES[name])
         elif name in wanted:
             yield blocks(f"{package} is not installed, and the runtime {name} is asked for.", _FIXES[name])
     yield from _pycoral()
@@ -42,10 +42,11 @@ def examine(case: Case) -> Iterator[Finding]:
 
 def working(case: Case) -> Optional[str]:
     """The runtime that `auto` takes on the CPU; None where none works."""
-    return next((name for name, module in MODULES.items() if _works(case, module)), None)
+    return next((name for name, module in MODULES.items() if works(case, module)), None)
 
 
-def _works(case: Case, module: str) -> bool:
+def works(case: Case, module: str) -> bool:
+    """Whether a module of `MODULES` can be used."""
     found = case.imports.of(module)
     return found.installed and not found.why
 
