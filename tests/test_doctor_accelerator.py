@@ -160,7 +160,7 @@ def test_a_model_that_does_not_fit_its_runtime_blocks(standin: Standin, compiled
 
 
 @pytest.mark.hardware
-def test_a_real_edge_tpu(compiled_model: Path) -> None:
+def test_a_real_edge_tpu() -> None:
     found = list(accelerator.examine(case()))
     if levels(found) == ["note"]:
         pytest.skip("no Edge TPU is connected")
