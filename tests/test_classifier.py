@@ -7,12 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from edge import Classifier, Frame
-from edge.errors import ConfigError, ImageError, RuntimeUnavailableError
+from edge.errors import ConfigError, ImageError, ModelError, RuntimeUnavailableError
 from edge.images import read_rgb
 from edge.runtimes import open_runtime
+from edge.runtimes.settings import RuntimeSettings
 from tests.conftest import MODEL
+from tests.edgetpu import Standin
 
 CATS = {"tabby", "tiger cat", "Egyptian cat"}
 
@@ -84,6 +87,28 @@ def test_a_runtime_by_name_works_or_fails(tiny: object) -> None:
         open_runtime("tpu", Path("x.tflite"))
     with pytest.raises(ConfigError, match="0 threads"):
         open_runtime("auto", Path("x.tflite"), 0)
+
+
+def test_an_accelerator_has_to_agree_on_the_first_class_of_the_golden_input(
+    compiled_bundle: Path, standin: Standin
+) -> None:
+    """It rounds differently; the CPU is held to all five."""
+    contract = compiled_bundle / "model.yaml"
+    document = yaml.safe_load(contract.read_text())
+    first, second, *others = document["golden"]["top5"]
+
+    def opened(runtime: str, *top5: int) -> str:
+        document["golden"]["top5"] = [*top5, *others[len(top5) - 2 :]]
+        contract.write_text(yaml.safe_dump(document))
+        settings = RuntimeSettings(runtime, 1, library=standin.library)
+        with Classifier.open(str(compiled_bundle), runtime=settings) as classifier:
+            return classifier.runtime.answered_by
+
+    assert opened("edgetpu", first, others[0], second) == "edgetpu-standin"
+    with pytest.raises(ModelError, match=f"its top 5 are .{first}, {second}, .* promises .{first}, {others[0]}, "):
+        opened("litert", first, others[0], second)
+    with pytest.raises(ModelError, match=rf"its first class is \[{first}\], .* promises \[{second}\]"):
+        opened("edgetpu", second, first)
 
 
 def test_accuracy_on_a_thousand_photographs(data: Path) -> None:

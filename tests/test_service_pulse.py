@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge.notify import Notifier
@@ -39,3 +40,10 @@ def test_after_an_absence_the_first_result_is_told_at_once_and_without_a_rate(no
         notices.wait_for("STATUS", "asleep")
     pulse.classified(RECORD)
     assert "fps" not in notices.wait_for("STATUS", "camera: cpu")["STATUS"]
+
+
+def test_what_answers_instead_is_told_at_once(notices: Notices) -> None:
+    pulse = Pulse(Notifier({"NOTIFY_SOCKET": str(notices.path)}), lambda: None, lambda: None)
+    for backend in ("edgetpu", "cpu"):
+        pulse.classified(msgspec.structs.replace(RECORD, backend=backend))
+        notices.wait_for("STATUS", backend, within_s=2)

@@ -59,7 +59,8 @@ class Pulse:
         self._window.add(record.timings)
         self._frames += 1
         self._dropped += record.dropped
-        self.backend = record.backend
+        if record.backend != self.backend:
+            self.backend, self._words_due_s = record.backend, 0.0
         now_s = time.monotonic()
         if not self._ready:
             self.ready()
