@@ -140,11 +140,11 @@ def test_firmware_that_is_not_taken(tmp_path: Path) -> None:
     assert "18d1:9302" in sentence
 
 
-def test_the_one_that_libedgetpu_counts_first_is_looked_at(tmp_path: Path) -> None:
+def test_numbers_follow_the_paths(tmp_path: Path) -> None:
     lines = "proc/9/fd/3 -> /dev/bus/usb/002/006\nproc/8/fd/3 -> /dev/bus/usb/002/005"
     tree = machine("usb_two", tmp_path, lines)
-    assert "process 9 has" in why(tree, "usb:0")
-    assert "process 8 has" in why(tree, "usb:1")
+    assert "process 8 has" in why(tree, "usb:0")
+    assert "process 9 has" in why(tree, "usb:1")
 
 
 def test_pcie_comes_first_where_any_is_asked_for(tmp_path: Path) -> None:

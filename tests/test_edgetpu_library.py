@@ -62,7 +62,7 @@ def test_devices_in_the_librarys_order(standin: Standin) -> None:
     assert listed.problem is None
     assert listed.by == "libedgetpu"
     assert [device.path for device in listed.devices if device.kind == "pci"] == ["/dev/apex_0"]
-    assert (listed.count("usb"), listed.count("pci")) == (2, 1)
+    assert [device.kind for device in listed.devices].count("usb") == 2
     assert library.parse_version(listed.version) == library.Version(runtime=14, compiler=None, stand_in=True)
 
 
@@ -136,7 +136,7 @@ def test_googles_pycoral_is_asked_where_it_is_installed(importable: Path) -> Non
 def test_a_library_of_ones_own_is_asked_itself(importable: Path, standin: Standin) -> None:
     imitate_pycoral(importable, "return []")
     listed = library.list_devices(standin.library)
-    assert (listed.by, listed.count("usb")) == ("libedgetpu", 1)
+    assert (listed.by, len(listed.devices)) == ("libedgetpu", 1)
 
 
 def test_a_pycoral_that_fails_leaves_it_to_the_library(importable: Path) -> None:

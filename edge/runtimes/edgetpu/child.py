@@ -23,6 +23,8 @@ import numpy as np
 
 from edge.errors import EdgeError
 from edge.runtimes import Runtime, require
+from edge.runtimes.edgetpu.listing import devices
+from edge.runtimes.edgetpu.options import by_place
 from edge.runtimes.edgetpu.words import DONE, JOB, Failure, Opened, Order, Stage, backend_of, failed, opened, reached
 
 _MEMORY_NAME = "edge-runner frame"
@@ -80,7 +82,7 @@ def _open(parent: socket.socket, order: Order) -> tuple[Runtime, Opened]:
     parent.send(reached("delegate"))
     began_ns = time.monotonic_ns()
     try:
-        delegate = interpreters.require().load_delegate(order.library, order.options)
+        delegate = interpreters.require().load_delegate(order.library, _by_place(library, order.options))
     except (ValueError, OSError) as error:
         raise _FailedError("delegate", error) from None
     parent.send(reached("allocate"))
@@ -105,6 +107,13 @@ def _open(parent: socket.socket, order: Order) -> tuple[Runtime, Opened]:
         open_ns=first_ns - began_ns,
         first_ns=done_ns - first_ns,
     )
+
+
+def _by_place(library: ctypes.CDLL, options: dict[str, str]) -> dict[str, str]:
+    try:
+        return by_place(options, devices(library))
+    except AttributeError:  # it cannot list, which real ones can
+        return options
 
 
 def _version(library: ctypes.CDLL, verbosity: int) -> str:

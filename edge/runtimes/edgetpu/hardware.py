@@ -31,20 +31,20 @@ def of_device(stage: str, said: str, device: str, listed: Listed, root: Path) ->
         listed: what libedgetpu sees.
         root: where /sys, /dev, /proc and /etc are found.
     """
-    kind, _, number = ("usb", "", "") if device == "any" else numbered(device).partition(":")
     connected: dict[str, tuple[_Accelerator, ...]] = {"usb": attached.usb(root), "pci": attached.pci(root)}
-    counts = {each: max(listed.count(each), len(connected[each])) for each in connected}
+    places = {each: _places(each, connected[each], listed) for each in connected}
+    kind, _, number = numbered(device).partition(":")
     if device == "any":
-        kind, number = "pci" if counts["pci"] else "usb", "0"
-    if not any(counts.values()):
+        kind, number = "pci" if places["pci"] else "usb", "0"
+    if not any(places.values()):
         gone = "it is no longer plugged in" if stage == "inference" else "none is plugged in"
         return Reason(
             f"{gone} (no 1a6e:089a or 18d1:9302 on USB, no 1ac1:089a on PCIe)", "plug it in; `lsusb` shows it"
         )
-    if int(number) >= counts[kind]:
-        there = [f"{each}:{n}" for each in ("usb", "pci") for n in range(counts[each])]
+    if int(number) >= len(places[kind]):
+        there = [f"{each}:{n}" for each in ("usb", "pci") for n in range(len(places[each]))]
         return Reason(f"only {', '.join(there)} {'is' if len(there) == 1 else 'are'} connected", "name another, or any")
-    accelerator = _pick(kind, int(number), connected[kind], listed)
+    accelerator = next((each for each in connected[kind] if name(each) == places[kind][int(number)]), None)
     known: Iterator[Reason] = iter(())
     if isinstance(accelerator, PciAccelerator):
         known = _of_pci(accelerator, said, root)
@@ -53,13 +53,9 @@ def of_device(stage: str, said: str, device: str, listed: Listed, root: Path) ->
     return next(known, None) or _of_words(stage, said, kind)
 
 
-def _pick(kind: str, number: int, connected: tuple[_Accelerator, ...], listed: Listed) -> Optional[_Accelerator]:
-    """The one that libedgetpu means; what it could not be asked is counted in its order."""
-    paths = [device.path for device in listed.devices if device.kind == kind]
-    if paths:
-        return next((each for each in connected if name(each) == paths[number : number + 1][0]), None)
-    ordered = sorted(connected, key=lambda each: isinstance(each, UsbAccelerator) and each.loaded)
-    return ordered[number]
+def _places(kind: str, connected: tuple[_Accelerator, ...], listed: Listed) -> list[str]:
+    """Where those of a kind are, in the order in which they are numbered: see `options.by_place`."""
+    return sorted({*(name(each) for each in connected), *(each.path for each in listed.devices if each.kind == kind)})
 
 
 def _of_usb(accelerator: UsbAccelerator, said: str, root: Path) -> Iterator[Reason]:

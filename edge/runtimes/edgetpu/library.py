@@ -43,16 +43,11 @@ class Listed(msgspec.Struct, frozen=True):
     version: Optional[str]
     """Its own text; None when it could not be asked."""
     devices: tuple[ListedDevice, ...]
-    """In its order, by which usb:N and pci:N count. Those on USB whose firmware is not loaded come first, so that
-    numbers change when one is opened. Source: driver/beagle/beagle_usb_driver_provider.cc of libedgetpu."""
+    """In its order, see `edge.runtimes.edgetpu.options.by_place`."""
     problem: Optional[str]
     """Why it could not be asked; None when it could."""
     by: Literal["pycoral", "libedgetpu"]
     """Through what it was asked."""
-
-    def count(self, kind: str) -> int:
-        """Edge TPUs of a kind, "usb" or "pci"."""
-        return sum(device.kind == kind for device in self.devices)
 
 
 class Version(msgspec.Struct, frozen=True):

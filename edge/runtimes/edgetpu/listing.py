@@ -7,6 +7,7 @@ Source of the structures: tflite/public/edgetpu_c.h of google-coral/libedgetpu.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import signal
@@ -16,26 +17,34 @@ from collections.abc import Iterator
 _KINDS = {0: "pci", 1: "usb"}
 
 
-def _ask_libedgetpu(library: str) -> Iterator[tuple[str, str]]:
-    """Version and devices, as pairs of a kind and a text."""
-    import ctypes
+class _Device(ctypes.Structure):
+    _fields_ = (("type", ctypes.c_int), ("path", ctypes.c_char_p))
 
-    class Device(ctypes.Structure):
-        _fields_ = (("type", ctypes.c_int), ("path", ctypes.c_char_p))
 
-    opened = ctypes.CDLL(library)
-    opened.edgetpu_version.restype = ctypes.c_char_p
-    opened.edgetpu_list_devices.argtypes = [ctypes.POINTER(ctypes.c_size_t)]
-    opened.edgetpu_list_devices.restype = ctypes.POINTER(Device)
-    opened.edgetpu_free_devices.argtypes = [ctypes.POINTER(Device)]
-    yield "version", os.fsdecode(opened.edgetpu_version() or b"")
+def devices(library: ctypes.CDLL) -> Iterator[tuple[str, str]]:
+    """The Edge TPUs that libedgetpu sees, in its order: "usb" or "pci", and the path.
+
+    Raises:
+        AttributeError: it is another library.
+    """
+    library.edgetpu_list_devices.argtypes = [ctypes.POINTER(ctypes.c_size_t)]
+    library.edgetpu_list_devices.restype = ctypes.POINTER(_Device)
+    library.edgetpu_free_devices.argtypes = [ctypes.POINTER(_Device)]
     count = ctypes.c_size_t()
-    devices = opened.edgetpu_list_devices(ctypes.byref(count))
-    if devices:
-        for device in devices[: count.value]:
+    found = library.edgetpu_list_devices(ctypes.byref(count))
+    if found:
+        for device in found[: count.value]:
             if device.type in _KINDS:
                 yield _KINDS[device.type], os.fsdecode(device.path or b"")
-        opened.edgetpu_free_devices(devices)
+        library.edgetpu_free_devices(found)
+
+
+def _ask_libedgetpu(name: str) -> Iterator[tuple[str, str]]:
+    """Version and devices, as pairs of a kind and a text."""
+    library = ctypes.CDLL(name)
+    library.edgetpu_version.restype = ctypes.c_char_p
+    yield "version", os.fsdecode(library.edgetpu_version() or b"")
+    yield from devices(library)
 
 
 def _ask_pycoral() -> Iterator[tuple[str, str]]:

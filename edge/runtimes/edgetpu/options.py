@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Optional
 
 from edge.errors import ConfigError
@@ -44,3 +44,20 @@ def delegate_options(device: str, performance: Optional[str]) -> dict[str, str]:
     if performance is None:
         return {} if device == "any" else {"device": numbered(device)}
     return {"device": ":0" if device == "any" else numbered(device), "Performance": performance.capitalize()}
+
+
+def by_place(options: dict[str, str], devices: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The options with the number that libedgetpu has at present for the N-th device in the order of paths.
+
+    libedgetpu counts those on USB first whose firmware is not loaded, so that its own numbers change when a device is
+    opened or plugged in anew, and one that is in use takes another's: beagle_usb_driver_provider.cc of libedgetpu.
+
+    Args:
+        options: of libedgetpu.
+        devices: kind and path of each, in libedgetpu's order.
+    """
+    kind, _, number = options.get("device", "").partition(":")
+    paths = [path for other, path in devices if other == kind]
+    if not kind or not number or int(number) >= len(paths):
+        return options
+    return {**options, "device": f"{kind}:{paths.index(sorted(paths)[int(number)])}"}
