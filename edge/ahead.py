@@ -95,10 +95,12 @@ class Reading:
                 tensor = self._free.get()
                 if self._closing:
                     break
-                prepared = Prepared.of(frame, tensor, self._preprocessor)
+                started_ns = time.monotonic_ns()
+                self._preprocessor.fill(frame.pixels, tensor)
+                preprocess_ns = time.monotonic_ns() - started_ns
                 if not self._keep_pixels:  # the queues need what is known of the frame, not a megabyte of pixels each
-                    prepared = prepared._replace(frame=msgspec.structs.replace(frame, pixels=_SEEN))
-                self._prepared.put(prepared)
+                    frame = msgspec.structs.replace(frame, pixels=_SEEN)
+                self._prepared.put(Prepared(frame, tensor, preprocess_ns))
             self._prepared.put(None)
         except BaseException as error:
             self._prepared.put(error)

@@ -29,17 +29,6 @@ class Prepared(NamedTuple):
     preprocess_ns: int
     """What filling it took."""
 
-    @classmethod
-    def of(cls, frame: Frame, tensor: NDArray[np.generic], preprocessor: Preprocessor) -> Prepared:
-        """Fill a tensor from a frame.
-
-        Raises:
-            ImageError: the pixels are not an RGB picture of bytes.
-        """
-        started_ns = time.monotonic_ns()
-        preprocessor.fill(frame.pixels, tensor)
-        return cls(frame, tensor, time.monotonic_ns() - started_ns)
-
 
 class Answer(msgspec.Struct, frozen=True):
     """A frame that the model has seen, before anyone has read what it said."""
