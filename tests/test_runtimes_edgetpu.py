@@ -358,6 +358,21 @@ def test_several_work_at_once_and_one_goes_on_without_the_other(opened: Open, st
     assert "cpu" not in run.backends
 
 
+def test_one_of_several_is_found_again_when_it_was_plugged_in_anew(opened: Open, standin: Standin) -> None:
+    """libedgetpu counts those without firmware first: what was its usb:1 has become usb:0, and usb:0, in use, usb:1."""
+    standin.set(devices="usb,usb")
+    run = opened(device=("usb:0", "usb:1"))
+    run.frames(4)
+    standin.set(devices="usb,-")
+    run.until(lambda: run.runtime.faults >= 1)
+    standin.set(devices="usb,dfu")
+    run.until(lambda: bool(run.told("backend found")))
+    before = len(standin.invokes)
+    run.frames(4)
+    assert set(standin.invokes[before:]) == {"/sys/bus/usb/devices/2-1", "/sys/bus/usb/devices/2-2"}
+    run.check()
+
+
 PARENT = """
 import sys
 from pathlib import Path
