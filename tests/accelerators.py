@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +11,8 @@ from pathlib import Path
 MACHINES = Path(__file__).parent / "fixtures" / "accelerators"
 GOOGLES = "BuildLabel(COMPILER=6.3.0 20170516,DATE=redacted,TIME=redacted), RuntimeVersion(14)"
 """What edgetpu_version() of Google's 16.0 tells, as google-coral/edgetpu issues 563 and 660 show it."""
-_NOBODY = 65534
+_CAPABILITY_VERSION_3 = 0x20080522  # linux/capability.h
+_CAP_DAC_OVERRIDE, _CAP_DAC_READ_SEARCH = 1 << 1, 1 << 2
 
 
 def machine(name: str, folder: Path, more: str = "") -> Path:
@@ -36,24 +37,20 @@ def place(path: Path) -> None:
 
 
 @contextmanager
-def powerless() -> Iterator[Path]:
-    """A folder of a user whom permissions bind: this one, or nobody in root's place."""
-    with tempfile.TemporaryDirectory() as name:
-        os.chmod(name, 0o755)
-        yield Path(name)
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Not with root's powers; whoever else runs the tests stays who they are."""
-    user, group = os.geteuid(), os.getegid()
-    if user != 0:
+def bound_by_permissions() -> Iterator[None]:
+    """Root without the powers to read and write whatever it likes (this thread); who is not root has none anyway."""
+    if os.geteuid() != 0:
         yield
         return
-    os.setegid(_NOBODY)
-    os.seteuid(_NOBODY)
+    libc = ctypes.CDLL(None, use_errno=True)
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable, and the same for capabilities from 32 on
+    assert libc.capget(header, sets) == 0
+    effective = sets[0]
+    sets[0] = effective & ~(_CAP_DAC_OVERRIDE | _CAP_DAC_READ_SEARCH)
+    assert libc.capset(header, sets) == 0
     try:
         yield
     finally:
-        os.seteuid(user)
-        os.setegid(group)
+        sets[0] = effective
+        assert libc.capset(header, sets) == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge.doctor import accelerator
-from tests.accelerators import as_nobody, machine, powerless
+from tests.accelerators import bound_by_permissions, machine
 from tests.doctoring import TREES, case, levels, told, write
 from tests.edgetpu import Standin
 
@@ -64,12 +64,11 @@ def test_the_dev_boards_own(tmp_path: Path) -> None:
     assert "as in a container" not in found
 
 
-def test_one_that_is_not_this_users_to_open() -> None:
-    with powerless() as folder:
-        root = machine("usb3", folder)
-        (root / "dev/bus/usb/002/005").chmod(0o660)
-        with as_nobody():
-            found = told(accelerator.examine(case(root)), "warning")
+def test_one_that_is_not_this_users_to_open(tmp_path: Path) -> None:
+    root = machine("usb3", tmp_path)
+    (root / "dev/bus/usb/002/005").chmod(0o060)
+    with bound_by_permissions():
+        found = told(accelerator.examine(case(root)), "warning")
     assert "this user may not open /dev/bus/usb/002/005" in found
     assert "60-edge-runner.rules" in found
 

@@ -9,7 +9,7 @@ import pytest
 
 from edge.runtimes.edgetpu import attached
 from edge.runtimes.edgetpu.attached import Holder
-from tests.accelerators import as_nobody, machine, powerless
+from tests.accelerators import bound_by_permissions, machine
 
 
 def test_no_edge_tpu_is_an_empty_answer(tmp_path: Path) -> None:
@@ -76,18 +76,17 @@ def test_this_very_process_is_seen_to_hold_a_file() -> None:
     assert os.getpid() in held
 
 
-def test_permission_is_this_users() -> None:
-    with powerless() as folder:
-        tree = machine("usb3", folder, f"etc/group = plugdev:x:{os.getegid()}:pi")
-        node = tree / "dev/bus/usb/002/005"
-        node.chmod(0o060)
-        with as_nobody():
-            (found,) = attached.usb(tree)
-            assert (found.node.exists, found.node.may_open) == (True, False)
-            assert (found.node.group, found.node.mode) == ("plugdev", 0o060)
-        node.chmod(0o666)
-        with as_nobody():
-            assert attached.usb(tree)[0].node.may_open
+def test_permission_is_this_users(tmp_path: Path) -> None:
+    tree = machine("usb3", tmp_path, f"etc/group = plugdev:x:{os.getegid()}:pi")
+    node = tree / "dev/bus/usb/002/005"
+    node.chmod(0o060)
+    with bound_by_permissions():
+        (found,) = attached.usb(tree)
+        assert (found.node.exists, found.node.may_open) == (True, False)
+        assert (found.node.group, found.node.mode) == ("plugdev", 0o060)
+    node.chmod(0o666)
+    with bound_by_permissions():
+        assert attached.usb(tree)[0].node.may_open
 
 
 def test_one_on_pcie_with_its_driver(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from edge.runtimes.edgetpu import attached, build, diagnosis
 from edge.runtimes.edgetpu.library import Interpreter, Package, list_devices
 from edge.runtimes.settings import RuntimeSettings
-from tests.accelerators import GOOGLES, as_nobody, machine, powerless
+from tests.accelerators import GOOGLES, bound_by_permissions, machine
 from tests.edgetpu import Standin
 
 NO_LIBRARY = RuntimeSettings(library="/nowhere/libedgetpu.so.1")
@@ -62,51 +62,47 @@ def test_several_that_are_connected_are_named(tmp_path: Path) -> None:
     assert "because only usb:0, usb:1 are connected" in why(machine("usb_two", tmp_path), "usb:7")
 
 
-def test_no_permission_and_no_rule_yet() -> None:
-    with powerless() as folder:
-        tree = machine("usb3", folder, f"etc/group = root:x:{os.getegid()}:")
-        (tree / "dev/bus/usb/002/005").chmod(0o060)
-        with as_nobody():
-            assert why(tree, "usb:0") == (
-                "The Edge TPU usb:0 cannot be opened because this user may not open /dev/bus/usb/002/005: "
-                "`sudo cp systemd/60-edge-runner.rules /etc/udev/rules.d/60-edge-runner.rules && "
-                "sudo udevadm control --reload`, and unplug it and plug it in again."
-            )
+def test_no_permission_and_no_rule_yet(tmp_path: Path) -> None:
+    tree = machine("usb3", tmp_path, f"etc/group = root:x:{os.getegid()}:")
+    (tree / "dev/bus/usb/002/005").chmod(0o060)
+    with bound_by_permissions():
+        assert why(tree, "usb:0") == (
+            "The Edge TPU usb:0 cannot be opened because this user may not open /dev/bus/usb/002/005: "
+            "`sudo cp systemd/60-edge-runner.rules /etc/udev/rules.d/60-edge-runner.rules && "
+            "sudo udevadm control --reload`, and unplug it and plug it in again."
+        )
 
 
-def test_no_permission_though_the_rule_is_there() -> None:
-    with powerless() as folder:
-        lines = f"etc/group = root:x:{os.getegid()}:\netc/udev/rules.d/60-edge-runner.rules = x"
-        tree = machine("usb3", folder, lines)
-        (tree / "dev/bus/usb/002/005").chmod(0o000)
-        with as_nobody():
-            assert why(tree).endswith(
-                "/dev/bus/usb/002/005: `sudo udevadm control --reload`, and unplug it and plug it in again."
-            )
+def test_no_permission_though_the_rule_is_there(tmp_path: Path) -> None:
+    lines = f"etc/group = root:x:{os.getegid()}:\netc/udev/rules.d/60-edge-runner.rules = x"
+    tree = machine("usb3", tmp_path, lines)
+    (tree / "dev/bus/usb/002/005").chmod(0o000)
+    with bound_by_permissions():
+        assert why(tree).endswith(
+            "/dev/bus/usb/002/005: `sudo udevadm control --reload`, and unplug it and plug it in again."
+        )
 
 
 @pytest.mark.parametrize(("name", "node"), [("usb3", "dev/bus/usb/002/005"), ("pcie", "dev/apex_0")])
-def test_a_user_who_is_not_in_the_group(name: str, node: str) -> None:
-    with powerless() as folder:
-        tree = machine(name, folder, f"etc/group = plugdev:x:{os.getegid()}:somebody,another")
-        (tree / node).chmod(0o060)
-        with as_nobody():
-            user = pwd.getpwuid(os.geteuid()).pw_name
-            assert why(tree).endswith(
-                f"this user may not open /{node}: `sudo usermod -aG plugdev {user}`, and log in again."
-            )
-
-
-def test_a_user_who_is_in_the_group_from_the_next_login_on() -> None:
-    with powerless() as folder, as_nobody():
+def test_a_user_who_is_not_in_the_group(name: str, node: str, tmp_path: Path) -> None:
+    tree = machine(name, tmp_path, f"etc/group = plugdev:x:{os.getegid()}:somebody,another")
+    (tree / node).chmod(0o060)
+    with bound_by_permissions():
         user = pwd.getpwuid(os.geteuid()).pw_name
-    with powerless() as folder:
-        tree = machine("usb3", folder, f"etc/group = plugdev:x:{os.getegid()}:pi,{user}")
-        (tree / "dev/bus/usb/002/005").chmod(0o060)
-        with as_nobody():
-            assert why(tree).endswith(
-                f"{user} being in the group plugdev only from the next login on: log in again, or restart the service."
-            )
+        assert why(tree).endswith(
+            f"this user may not open /{node}: `sudo usermod -aG plugdev {user}`, and log in again."
+        )
+
+
+def test_a_user_who_is_in_the_group_from_the_next_login_on(tmp_path: Path) -> None:
+    with bound_by_permissions():
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    tree = machine("usb3", tmp_path, f"etc/group = plugdev:x:{os.getegid()}:pi,{user}")
+    (tree / "dev/bus/usb/002/005").chmod(0o060)
+    with bound_by_permissions():
+        assert why(tree).endswith(
+            f"{user} being in the group plugdev only from the next login on: log in again, or restart the service."
+        )
 
 
 def test_one_that_a_program_uses(tmp_path: Path) -> None:
