@@ -112,12 +112,12 @@ def test_a_stop_does_not_wait_and_what_was_under_way_counts_as_dropped(
     opened: Opened, standin: Standin, live: bool
 ) -> None:
     with opened(*TWO) as classifier:
-        standin.set(invoke_ms=1200)
+        standin.set(invoke_ms=1000)
         stop, source, totals = threading.Event(), Source(1000, live), daemon.Totals()
-        threading.Timer(0.3, stop.set).start()
+        threading.Timer(0.2, stop.set).start()
         began_s = time.monotonic()
         _, first = run(source, classifier, stop, totals=totals)
-        assert time.monotonic() - began_s < 0.3 + 0.7
+        assert time.monotonic() - began_s < 0.2 + 0.7
         standin.set(invoke_ms=0)
         _, second = run(source, classifier, frames=len(first) + 5, totals=totals)
         assert len(second) == 5

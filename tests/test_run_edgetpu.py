@@ -103,7 +103,6 @@ def test_without_a_twin_the_service_says_what_it_lacks_goes_on_when_that_is_back
     standin.set(devices="")
     assert "Edge TPU" in daemon.notices.wait_for("STATUS", "no accelerator: ")["STATUS"]
     daemon.notices.wait_for("WATCHDOG")
-    daemon.notices.wait_for("WATCHDOG")
     status = daemon.status()
     assert "Edge TPU" in status["backend_lost"]
     standin.set(devices="usb")
@@ -181,3 +180,13 @@ def test_a_reload_takes_a_model_to_the_edge_tpu_that_it_has_been_compiled_for(
     daemon.notices.wait_for("STATUS", STANDIN)
     assert daemon.ends() == 0
     assert "auto chose an Edge TPU" in daemon.log()
+
+
+def test_an_edge_tpu_that_fails_again_and_again_ends_a_run_without_a_twin(model: Model, standin: Standin) -> None:
+    standin.set(faults="abort@4+")
+    command = [*EDGE, "run", "--camera", "scene", *model.options("--set", "runtime.restarts=1")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 1
+    *warnings, line = done.stderr.splitlines()
+    assert all(warning.startswith("Warning: backend lost (") for warning in warnings)
+    assert line.startswith("Error: The Edge TPU")
