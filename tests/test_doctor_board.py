@@ -118,6 +118,7 @@ def test_a_clock_that_is_set_over_the_network(tmp_path: Path) -> None:
     ("script", "level", "words"),
     [
         ("echo NTP=yes; echo NTPSynchronized=yes", "ok", "over the network"),
+        ("echo CanNTP=no; echo NTP=no; echo NTPSynchronized=no", "warning", "no program for network time is installed"),
         ("echo NTP=no; echo NTPSynchronized=no", "warning", "switched off"),
         ("echo NTP=yes; echo NTPSynchronized=no", "warning", "has not been set"),
         ("echo something; exit 1", "note", "not known"),

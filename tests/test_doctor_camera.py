@@ -11,7 +11,7 @@ import pytest
 
 from edge.cameras import v4l2
 from edge.doctor import camera
-from tests.accelerators import as_nobody, powerless
+from tests.accelerators import bound_by_permissions
 from tests.doctoring import case, levels, package, told, write
 
 FAKE = (Path(__file__).parent / "fakes" / "picamera2.py").read_text()
@@ -90,18 +90,21 @@ def test_nodes_that_cannot_be_asked_are_told(tmp_path: Path) -> None:
     assert "no camera was found" in told(found, "warning")
 
 
-def test_a_node_of_somebody_else() -> None:
-    with powerless() as root:
-        write(root, "dev/video0").chmod(0)
-        with as_nobody():
-            found = told(camera.examine(case(root)), "warning")
-    assert "/dev/video0 is not this user's to open. -> `sudo usermod -aG video $USER`" in found
+def test_a_node_of_somebody_else(tmp_path: Path) -> None:
+    for number in range(6):
+        write(tmp_path, f"dev/video{number}").chmod(0)
+    write(tmp_path, "sys/class/video4linux/video0/name", "bcm2835-codec\n")
+    with bound_by_permissions():
+        found = told(camera.examine(case(tmp_path)), "warning")
+    assert "may not open /dev/video0 (bcm2835-codec), /dev/video1, /dev/video2, /dev/video3 and 2 others." in found
+    assert "`sudo usermod -aG video $USER`" in found
 
 
 def test_formats_as_the_kernel_tells_them() -> None:
     description = struct.pack("III32s4s16x", 1, 1, 1, b"Motion-JPEG", b"MJPG")
     assert v4l2.parse_format(description) == "MJPG"
     assert v4l2.parse_format(struct.pack("III32s4s16x", 0, 9, 0, b"8-bit grey", b"Y8  ")) == "Y8"
+    assert v4l2.parse_format(struct.pack("III32s4s16x", 0, 1, 0, b"16-bit grey", b"Y16\xa0")) == "Y16-BE"
 
 
 @pytest.mark.hardware

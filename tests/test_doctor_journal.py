@@ -13,6 +13,7 @@ import pytest
 from edge.control.server import Control
 from edge.doctor import configuration, journal, models
 from edge.journal import socket_path
+from tests.accelerators import bound_by_permissions
 from tests.doctoring import case, levels, told, write
 
 
@@ -37,6 +38,16 @@ def test_another_file_blocks(tmp_path: Path) -> None:
     assert "is a folder" in of(tmp_path)[0]
 
 
+def test_one_of_somebody_else_is_not_judged(tmp_path: Path) -> None:
+    theirs = write(tmp_path, "theirs/field.db", "nobody's business")
+    for path in (theirs, theirs.parent):
+        path.chmod(0)
+        with bound_by_permissions():
+            [finding] = of(theirs)
+        assert finding.startswith(f"warning: this user may not look at {theirs}")
+        path.chmod(0o700)
+
+
 def test_one_that_a_daemon_writes(tmp_path: Path) -> None:
     path = tmp_path / "field.db"
     command = [sys.executable, "-m", "edge", "run", "--camera", "scene", "--json", "--journal", str(path)]
@@ -49,10 +60,10 @@ def test_one_that_a_daemon_writes(tmp_path: Path) -> None:
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.communicate(timeout=30)
-    assert any(f"ok: {path}: 1 runs" in finding for finding in found)
+    assert any(f"ok: {path}: 1 run" in finding for finding in found)
     assert any("a daemon, since " in finding and "records to it" in finding for finding in found)
     [file, nobody] = of(path)
-    assert file.startswith(f"ok: {path}: 1 runs, 0.")
+    assert file.startswith(f"ok: {path}: 1 run, 0.")
     assert nobody.startswith("note: nobody records to")
 
 

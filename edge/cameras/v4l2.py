@@ -114,8 +114,11 @@ def formats(path: str, node: Node) -> tuple[str, ...]:
 
 
 def parse_format(raw: bytes) -> str:
-    """The four letters in a `struct v4l2_fmtdesc`."""
-    return str(_FORMAT.unpack(raw)[4].decode("ascii", "replace").rstrip(" \0"))
+    """The four letters in a `struct v4l2_fmtdesc`; "-BE" behind them for those whose bytes are in the other order."""
+    letters = _FORMAT.unpack(raw)[4]
+    other_order = "-BE" if letters[3] & 0x80 else ""
+    name = bytes((*letters[:3], letters[3] & 0x7F)).decode("ascii", "replace").rstrip(" \0")
+    return f"{name}{other_order}"
 
 
 def require_camera(path: str) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional
 
@@ -19,6 +19,7 @@ from edge.runtimes.edgetpu.attached import holders
 
 _LIST_S = 20.0
 _LIST = "import json; from edge.cameras.picamera import csi_cameras; print(json.dumps(csi_cameras()))"
+_MOST_FORMATS, _MOST_FORBIDDEN = 8, 4
 _SYSTEM_PACKAGES = "usr/lib/python3/dist-packages"
 _CONNECT = (
     "connect one: a CSI camera's cable with the power off, both ends the right way round, then `rpicam-hello "
@@ -103,13 +104,14 @@ def _v4l2(case: Case) -> Iterator[tuple[Finding, bool]]:
     """The nodes /dev/video* that are cameras, and those that cannot be asked; each with whether it is a camera."""
     folder = case.root / "dev"
     numbers = sorted(int(path.name[5:]) for path in folder.glob("video*") if path.name[5:].isdecimal())
+    forbidden: list[str] = []
     for number in numbers:
         path = f"/dev/video{number}"
         try:
             node = v4l2.query(str(folder / f"video{number}"))
             formats = v4l2.formats(str(folder / f"video{number}"), node)
         except PermissionError:
-            yield _forbidden(case, path, number), False
+            forbidden.append(f"{path}{_card(case, number)}")
             continue
         except OSError as error:
             yield note(f"{path}{_card(case, number)} cannot be asked ({error.strerror or error})."), False
@@ -118,14 +120,20 @@ def _v4l2(case: Case) -> Iterator[tuple[Finding, bool]]:
             continue  # a codec, an image processor, a camera's second node
         users = [each for each in holders(path, case.root) if each.pid != os.getpid()]
         held = f"; {', '.join(f'{each.name} ({each.pid})' for each in users)} has it open" if users else ""
-        yield ok(f"{path}: {node.card}, formats {', '.join(formats) or 'none'}{held}."), True
+        yield ok(f"{path}: {node.card}, formats {_shortened(formats)}{held}."), True
+
+    if forbidden:
+        which = ", ".join(forbidden[:_MOST_FORBIDDEN])
+        more = f" and {len(forbidden) - _MOST_FORBIDDEN} others" if len(forbidden) > _MOST_FORBIDDEN else ""
+        fix = "`sudo usermod -aG video $USER`, then log in again; or ask with `sudo edge doctor`."
+        yield warning(f"this user may not open {which}{more}.", fix), False
 
 
-def _forbidden(case: Case, path: str, number: int) -> Finding:
-    return warning(
-        f"{path}{_card(case, number)} is not this user's to open.",
-        "`sudo usermod -aG video $USER`, then log in again.",
-    )
+def _shortened(formats: Sequence[str]) -> str:
+    """The first ones, which drivers name first because they are best, and those that are asked for."""
+    shown = [name for number, name in enumerate(formats) if number < _MOST_FORMATS or name in ("MJPG", "YUYV")]
+    left = len(formats) - len(shown)
+    return (", ".join(shown) or "none") + (f" and {left} others" if left else "")
 
 
 def _card(case: Case, number: int) -> str:
@@ -146,7 +154,7 @@ def _configured(case: Case, source: str, found: list[str]) -> Iterator[Finding]:
         if not found and source == "auto":
             yield warning("no camera was found: camera.source is auto, so that a drawn scene is classified.", _CONNECT)
         elif not found:
-            yield blocks("no camera was found.", _CONNECT)
+            yield blocks("no camera was found that this user may open.", _CONNECT)
     elif "://" in source:
         yield note("camera.source is an address; whether it answers was not tried.", "`edge run --frames 1` tries it.")
     elif source == "scene":

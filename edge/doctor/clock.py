@@ -13,6 +13,8 @@ _EARLIEST = 2025
 """No machine that runs this can be in an earlier year."""
 _SET = "`sudo timedatectl set-ntp true`, with a network; `timedatectl timesync-status` tells how it goes."
 
+_INSTALL = "`sudo apt install systemd-timesyncd`, or chrony."
+
 
 def examine(case: Case) -> Iterator[Finding]:
     """The year, and whether somebody sets the clock."""
@@ -23,6 +25,8 @@ def examine(case: Case) -> Iterator[Finding]:
     said = properties(told(case.root, "timedatectl", "show") or "")
     if marker.exists() or said.get("NTPSynchronized") == "yes":
         yield ok("it is set over the network.")
+    elif said.get("CanNTP") == "no":
+        yield warning("nothing sets it: no program for network time is installed.", _INSTALL)
     elif said.get("NTP") == "no":
         yield warning("nothing sets it: network time is switched off.", _SET)
     elif said:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
@@ -22,6 +23,12 @@ def examine(case: Case) -> Iterator[Finding]:
     if case.config.journal.path is None:
         yield note("none is configured: nothing is recorded.", "name a file in journal.path (--journal).")
         return
+    if _out_of_reach(Path(case.config.journal.path).expanduser()):
+        yield warning(
+            f"this user may not look at {case.config.journal.path}; the service's may.",
+            "ask with `sudo edge doctor`, or be in the group that owns its folder.",
+        )
+        return
     try:
         path = journal_path(case.config.journal)
         refuse_others(path)
@@ -36,6 +43,16 @@ def examine(case: Case) -> Iterator[Finding]:
         yield from _of_daemon(status)
     else:
         yield note(f"nobody records to {path} at present.")
+
+
+def _out_of_reach(path: Path) -> bool:
+    try:
+        path.stat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return not os.access(path, os.R_OK, effective_ids=True)
 
 
 def _of_file(path: Path) -> Iterator[Finding]:
@@ -56,7 +73,7 @@ def _of_file(path: Path) -> Iterator[Finding]:
         (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
     finally:
         connection.close()
-    yield ok(f"{path}: {runs} runs, {size_mb:.1f} MB, version {VERSION}.")
+    yield ok(f"{path}: {'1 run' if runs == 1 else f'{runs} runs'}, {size_mb:.1f} MB, version {VERSION}.")
 
 
 def _asked(path: Path) -> Any:

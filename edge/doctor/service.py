@@ -59,7 +59,7 @@ def judge(said: dict[str, str], enabled: bool) -> Iterator[Finding]:
     elif state == "activating" and sub == "auto-restart":
         yield warning(f"it ended and is about to be started again{_last(ended)}.", _LOG)
     elif state == "activating":
-        yield warning(f"it has started and gave no result yet{text}.", "wait for its camera, or see " + _LOG)
+        yield warning(f"it has started and gave no result yet{text}.", "wait for its camera; " + _LOG)
     elif enabled:
         yield warning(f"it does not run ({state}){_last(ended)}.", "`sudo systemctl start edge-runner`.")
     else:
