@@ -16,7 +16,7 @@ class RuntimeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Optional[Annotated[int, Meta(ge=1, le=1024)]] = None
     """null: as many as there are processors, at most 4."""
     device: Union[str, tuple[str, ...]] = "any"
-    """Which Edge TPU: any, usb:N or pci:N, or a list of several to be used at once."""
+    """Which Edge TPU: any, usb:N or pci:N, N from 0 in the order of their ports, or a list of several used at once."""
     performance: Optional[Literal["low", "medium", "high", "max"]] = None
     """Clock of an Edge TPU; null: as its library has it."""
     fallback: Optional[Literal["cpu"]] = None
