@@ -37,7 +37,7 @@ def examine(case: Case) -> Iterator[Finding]:
         yield note("there is no Edge TPU, and none is asked for.")
         return
     level = _level(case, meant, compiled, bool(usb or pci))
-    if name == "edgetpu" and compiled is None:
+    if name == "edgetpu" and meant is not None and compiled is None:
         yield Finding(
             "blocks",
             f"the runtime edgetpu is asked for, and {case.config.model.path} is not compiled for an Edge TPU.",

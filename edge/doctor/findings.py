@@ -60,4 +60,6 @@ def _harmless(text: str) -> str:
     line = " ".join(without_passwords(text).split())
     line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
     home = str(Path.home())
-    return _HOME.sub("~", line.replace(home, "~") if len(home) > 1 else line)
+    if len(home) > 1:
+        line = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", line)
+    return _HOME.sub("~", line)
