@@ -190,3 +190,14 @@ def test_frames_that_nobody_could_classify_are_named_so_and_others_follow(opened
     assert told
     assert all("Edge TPU" in str(lost) for lost in told)
     assert totals.frames + totals.dropped == records[-1].sequence + 1
+
+
+def test_one_frame_alone_is_classified_too_and_what_it_waits_for_is_no_inference(
+    opened: Opened, standin: Standin
+) -> None:
+    with opened(*ONE) as classifier:
+        standin.set(faults="abort@4")
+        records = [classifier.classify(Source(3).read() or pytest.fail()) for _ in range(5)]
+        assert all(map(is_right, records))
+        slowest = max(records, key=lambda record: record.timings.age_ns).timings
+        assert slowest.wait_ns > 5 * slowest.invoke_ns
