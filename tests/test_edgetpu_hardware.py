@@ -152,9 +152,11 @@ while True:
 def test_it_is_free_again_after_its_user_was_killed() -> None:
     command = [sys.executable, "-c", PARENT, str(MODEL), msgspec.json.encode(SETTINGS).decode()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
-        assert parent.stdout.readline() == "answered\n"
-        child = child_of(parent.pid)
-        parent.kill()
+        try:
+            assert parent.stdout.readline() == "answered\n"
+            child = child_of(parent.pid)
+        finally:
+            parent.kill()
     deadline_s = time.monotonic() + 10
     while Path(f"/proc/{child}").exists():
         assert time.monotonic() < deadline_s

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -132,6 +131,10 @@ def children(pid: int) -> list[int]:
         int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
     ]
     return [pid for pid in pids if is_alive(pid) and b"edgetpu.child" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def has_loaded(pids: list[int], library: str) -> bool:
+    return any(library in Path(f"/proc/{pid}/maps").read_text() for pid in pids)
 
 
 def is_alive(pid: int) -> bool:
@@ -393,11 +396,13 @@ def test_no_process_outlives_one_that_was_killed(standin: Standin, small: Small,
     standin.set(faults=doing)
     command = [sys.executable, "-c", PARENT, standin.library, str(small.compiled), str(small.twin)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as parent:
-        if doing == "hang-create":
-            wait_until(lambda: bool(children(parent.pid)))
-            time.sleep(0.3)  # for it to be in there
-        else:
-            wait_until(lambda: len(standin.invokes) >= 2)
-        (child,) = children(parent.pid)
-        parent.send_signal(signal.SIGKILL)
+        try:
+            wait_until(lambda: has_loaded(children(parent.pid), standin.library))
+            if doing == "hang-create":
+                time.sleep(0.1)  # for it to be in there
+            else:
+                wait_until(lambda: len(standin.invokes) >= 2)
+            (child,) = children(parent.pid)
+        finally:
+            parent.kill()
     wait_until(lambda: not is_alive(child))
