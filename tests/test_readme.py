@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.edgetpu import Standin, compiled
 
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -52,8 +53,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory, photos: dict[str, np.ndarra
     return path
 
 
+@pytest.fixture
+def edge_tpus(
+    folder: Path, tiny: Any, standin: Standin, compiled_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stand-ins for Edge TPUs, and the models that README.md names for them."""
+    standin.set(devices="usb,usb")
+    monkeypatch.setenv("EDGE_RUNTIME_LIBRARY", standin.library)
+    shutil.copytree(compiled_bundle, folder / "my_bundle", dirs_exist_ok=True)
+    (folder / "x_edgetpu.tflite").write_bytes(compiled(tiny["softmax_uint8"].read_bytes()))
+    shutil.copy(tiny["softmax_uint8"], folder / "x.tflite")
+
+
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_runs(command: str, folder: Path) -> None:
+def test_a_command_runs(command: str, folder: Path, request: pytest.FixtureRequest) -> None:
+    if "edgetpu" in command or "my_bundle" in command:
+        request.getfixturevalue("edge_tpus")
+        command = command.replace("edge run", "edge run --camera scene --frames 3")
     if "/dev/video" in command or "rtsp://" in command:
         pytest.skip("needs the camera that it names")
     for long, short in SHORTER.items():
