@@ -71,7 +71,7 @@ def test_this_machine_is_well_enough_for_the_drawn_scene(tmp_path: Path) -> None
     assert model["what"].startswith("efficientnet_lite0_int8: answers its golden input as promised on ")
 
 
-def test_a_person_gets_a_line_and_a_fix_for_each_finding(tmp_path: Path) -> None:
+def test_a_person_gets_a_line_and_a_fix_for_each_finding(quick: None, tmp_path: Path) -> None:
     config = write(tmp_path, "config.yaml", "camera: {source: camera, fpss: 3}\nfps: fast\njournal: {path: x.db}\n")
     result = doctor("--config", config, EDGE_CAMERA_SOURC="x")
     assert result.return_value == 1
@@ -87,7 +87,9 @@ def test_a_person_gets_a_line_and_a_fix_for_each_finding(tmp_path: Path) -> None
     assert "x.db will be made" in journal  # the one that the file names, whatever else is wrong with it
 
 
-def test_what_is_sent_holds_no_password_and_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_sent_holds_no_password_and_no_home(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     camera = "rtsp://ann:secret@camera.local/stream?token=secret"
     journal = write(tmp_path, "field.db", "this is no journal, but something that somebody wrote")

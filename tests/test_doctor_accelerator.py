@@ -120,7 +120,7 @@ def test_the_old_abi_crashes_in_the_child(standin: Standin, compiled_model: Path
         ({"faults": "hang-create"}, "no answer in 1 s"),
     ],
 )
-def test_what_fails_in_a_trial_blocks_only_who_needs_it(
+def test_what_fails_in_a_trial_is_told_with_what_to_do(
     standin: Standin, compiled_model: Path, state: dict[str, str], words: str
 ) -> None:
     standin.set(**state)
@@ -131,9 +131,12 @@ def test_what_fails_in_a_trial_blocks_only_who_needs_it(
     assert words in finding
     assert " -> " in finding
     assert not finding.endswith("None")
-    if "hang" in str(state):
-        assert time.monotonic() - began_s < 15
-        return
+    assert time.monotonic() - began_s < 30
+
+
+def test_what_fails_in_a_trial_blocks_only_who_needs_it(standin: Standin, compiled_model: Path) -> None:
+    standin.set(faults="create")
+    model = compiled_model / "model_edgetpu.tflite"
     assert not any(each.startswith("blocks: ") for each in of(standin, model, runtime="edgetpu", fallback="cpu"))
     assert not any(each.startswith("blocks: ") for each in of(standin, model))  # its twin lies beside it
     (compiled_model / "model.tflite").rename(compiled_model / "other.tflite")

@@ -61,5 +61,5 @@ def _harmless(text: str) -> str:
     line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
     home = str(Path.home())
     if len(home) > 1:
-        line = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", line)
+        line = re.sub(rf"{re.escape(home)}(?![\w-]|\.\w)", "~", line)
     return _HOME.sub("~", line)
