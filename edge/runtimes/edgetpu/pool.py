@@ -60,6 +60,7 @@ class EdgeTpu:
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._on_event: Optional[OnEvent] = None
         self._starting, self._fell_back = True, False
+        self._last: Optional[tuple[str, Failure]] = None
         self.threads = threads
         self.faults = 0
         self.lost: Optional[str] = None
@@ -111,7 +112,7 @@ class EdgeTpu:
             if self._done:
                 return self._done.popleft()
             if self._twin is None and all(lane.used_up for lane in self._lanes):
-                raise AcceleratorError(f"{self.lost} Opening it again has not helped: `edge doctor` may tell why.")
+                raise AcceleratorError(f"{self._diagnosis()} Opening it again has not helped.")
             if time.monotonic() >= deadline_s:
                 return None
 
@@ -243,7 +244,11 @@ class EdgeTpu:
         """An Edge TPU does not work, or not any more."""
         job, was_open = lane.job, lane.opened is not None
         lane.fail(failure.cause)
-        sentence = self._sentence(lane.device, was_open, failure)
+        self._last = lane.device, failure
+        if self._starting:  # later nothing may take long
+            sentence = self._diagnosis()
+        else:
+            sentence = f"The Edge TPU ({lane.device}) {'is lost' if was_open else 'cannot be opened'}: {failure.said}."
         if self._starting and self._twin is None:
             raise AcceleratorError(sentence)
         self.faults += 1
@@ -258,12 +263,13 @@ class EdgeTpu:
             self._fell_back = True
             self._tell("fell back", to=self._twin.backend, why=sentence)
 
-    def _sentence(self, device: str, was_open: bool, failure: Failure) -> str:
-        if self._starting:  # later nothing may take long
-            from edge.runtimes.edgetpu.diagnosis import why
+    def _diagnosis(self) -> str:
+        """Why the last failure came about, and what to do; takes some 30 ms, and seconds where libedgetpu hangs."""
+        from edge.runtimes.edgetpu.diagnosis import why
 
-            return why(failure.stage, failure.said, self._settings, device)
-        return f"The Edge TPU ({device}) {'is lost' if was_open else 'cannot be opened'}: {failure.said}."
+        assert self._last is not None  # after a failure
+        device, failure = self._last
+        return why(failure.stage, failure.said, self._settings, device)
 
     def _tell(self, kind: str, **detail: Any) -> None:
         if self._on_event:
