@@ -93,6 +93,8 @@ class ConcurrentRuntime(Runtime, Protocol):
     """Failures of accelerators so far."""
     lanes: int
     """Accelerators that are used at once."""
+    first_ns: Optional[int]
+    """What the first inference on an accelerator took; None before it."""
 
     def takes(self) -> bool:
         """Whether `begin` would find somebody who is free."""
