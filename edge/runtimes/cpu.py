@@ -66,6 +66,10 @@ class _Cpu:
             inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         except (ValueError, RuntimeError, MemoryError) as error:  # UnicodeDecodeError, of a name, is a ValueError
             raise self._refused(error) from None
+        except (SystemError, ImportError):  # what tflite-runtime makes of a numpy that it was not built for
+            raise RuntimeUnavailableError(
+                f"{self.package} {self.version} is installed but does not fit this numpy: {self.advice}."
+            ) from None
         self.input_details = tuple(_details(entry) for entry in inputs)
         self.output_details = tuple(_details(entry) for entry in outputs)
         if not inputs or not outputs:
