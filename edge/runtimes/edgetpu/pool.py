@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge.errors import AcceleratorError
 from edge.runtimes import Done, OnEvent, Runtime, TensorDetails, require
 from edge.runtimes.edgetpu.lane import Job, Lane
-from edge.runtimes.edgetpu.options import delegate_options, require_devices
+from edge.runtimes.edgetpu.options import require_devices
 from edge.runtimes.edgetpu.process import Child, Over
 from edge.runtimes.edgetpu.words import Failure, Opened, Order
 from edge.runtimes.settings import RuntimeSettings
@@ -148,7 +148,11 @@ class EdgeTpu:
         devices = ", ".join(self._settings.devices)
         self.lost = f"The Edge TPU ({devices}) is being opened."
         for device in self._settings.devices:
-            lane = Lane(device, functools.partial(Child, self._order(device)), self._settings)
+            lane = Lane(
+                device,
+                functools.partial(Child, Order.of(self._model, self._settings, device, self.threads)),
+                self._settings,
+            )
             self._lanes.append(lane)
             self._start(lane)
         if self._twin:
@@ -159,11 +163,6 @@ class EdgeTpu:
         self._starting = False
         if self._twin and self.lost and not self.faults:
             self._tell("backend lost", backend=self.backend, device=devices, cause="opening", why=self.lost)
-
-    def _order(self, device: str) -> Order:
-        settings = self._settings
-        options = delegate_options(device, settings.performance)
-        return Order(str(self._model.resolve()), settings.interpreter, self.threads, settings.library, options)
 
     def _adopt(
         self, name: str, version: str, inputs: tuple[TensorDetails, ...], outputs: tuple[TensorDetails, ...]

@@ -11,7 +11,6 @@ import msgspec
 import numpy as np
 
 from edge.runtimes.edgetpu.diagnosis import why
-from edge.runtimes.edgetpu.options import delegate_options
 from edge.runtimes.edgetpu.process import Child, Over
 from edge.runtimes.edgetpu.words import Failure, Opened, Order, Stage
 from edge.runtimes.settings import RuntimeSettings
@@ -53,9 +52,7 @@ def try_out(model: Path, settings: RuntimeSettings, verbosity: int = 10) -> Tria
         OSError: no process can be started.
     """
     device = settings.devices[0]
-    options = delegate_options(device, settings.performance)
-    order = Order(str(model.resolve()), settings.interpreter, 1, settings.library, options, verbosity)
-    child = Child(order, keep_log=True)
+    child = Child(Order.of(model, settings, device, 1, verbosity), keep_log=True)
     try:
         opened, failure = _opened(child, settings)
         invoke_ms = None

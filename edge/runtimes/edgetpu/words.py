@@ -5,12 +5,16 @@ From the child: `reached` a stage, `opened` (with the memory's descriptor) or `f
 
 from __future__ import annotations
 
+import os
 import struct
+from pathlib import Path
 from typing import Literal, Union
 
 import msgspec
 
 from edge.runtimes import TensorDetails
+from edge.runtimes.edgetpu.options import delegate_options
+from edge.runtimes.settings import RuntimeSettings
 
 Stage = Literal["start", "library", "delegate", "allocate", "first inference", "inference"]
 """What the child does when something goes wrong."""
@@ -36,6 +40,19 @@ class Order(msgspec.Struct, frozen=True):
     """Of libedgetpu."""
     verbosity: int = 0
     """Of libedgetpu's log on stderr; 10 is all."""
+
+    @classmethod
+    def of(cls, model: Path, settings: RuntimeSettings, device: str, threads: int, verbosity: int = 0) -> Order:
+        """What settings ask for, in paths that hold in whatever folder the child is."""
+        library = settings.library
+        return cls(
+            str(model.resolve()),
+            settings.interpreter,
+            threads,
+            str(Path(library).resolve()) if os.sep in library else library,
+            delegate_options(device, settings.performance),
+            verbosity,
+        )
 
 
 class Reached(msgspec.Struct, frozen=True, tag=True):
