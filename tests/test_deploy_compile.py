@@ -23,7 +23,7 @@ from deploy.cli import cli
 from deploy.compilation import checks, compiler, log
 from deploy.compilation.twins import Report
 from deploy.conversion import bundles
-from deploy.inspection import inspect
+from deploy.inspection import edgetpu_operators, graph, inspect
 from edge import Classifier, tflite_file
 from edge.bundle import open_bundle, read_contract
 from edge.errors import ConfigError, ModelError
@@ -386,6 +386,7 @@ def test_a_compiler_that_hangs_is_stopped_with_its_children(edgetpu_compiler: Co
     assert ends(int((edgetpu_compiler.calls / "child").read_text()))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_stops_the_compiler_and_leaves_the_bundle_as_it_was(
     edgetpu_compiler: Compiler, bundle_copy: Path
 ) -> None:
@@ -469,7 +470,7 @@ def test_a_kill_at_any_moment_leaves_a_bundle_that_opens(compiled_bundle: Path) 
     ("name", "sentence"),
     [
         ("softmax_float32", "is not in full integer (input: float32, output: float32, activations: float32"),
-        ("any_size", "has the input [1, any, any, 3], and an Edge TPU needs fixed sizes"),
+        ("any_size", "has the input [1, any, any, 3], and an Edge TPU needs fixed sizes: convert it again"),
         (
             "softmax_int8",
             "1 of 3 operators that would stay on the CPU, by Coral's list: FULLY_CONNECTED has a scale for",
@@ -482,6 +483,26 @@ def test_what_cannot_work_is_told_without_a_compiler(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert sentence in refused(MODELS / f"{name}.tflite")
+
+
+def test_a_number_of_pictures_that_is_left_open_is_taken(bare: Path) -> None:
+    """As Keras leaves it, in all that is computed; Coral's compiler takes the 1 that the file says."""
+
+    def opened(tensor: graph.Tensor, sizes: tuple[int, ...]) -> graph.Tensor:
+        rest = tensor.signature[len(sizes) :]
+        return tensor if tensor.data is not None else msgspec.structs.replace(tensor, signature=(*sizes, *rest))
+
+    main = graph.read(bare)
+    for sizes, problems in (((-1,), 0), ((-1, -1), len(main.operators))):
+        tensors = tuple(opened(tensor, sizes) for tensor in main.tensors)
+        found = edgetpu_operators.problems(msgspec.structs.replace(main, tensors=tensors))
+        assert [each.reason.partition(":")[0] for each in found] == [
+            "has a size that is known only at run time"
+        ] * problems
+    facts = inspect.inspect(bare)
+    port = facts.inputs[0]
+    seen = msgspec.structs.replace(facts, inputs=(msgspec.structs.replace(port, signature=(-1, 224, 224, 3)),))
+    checks.require_fit(seen, "it", allow_cpu_operators=False)
 
 
 def test_the_compiler_may_try_what_the_list_refuses(edgetpu_compiler: Compiler, tmp_path: Path) -> None:

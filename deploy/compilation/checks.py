@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploy.compilation import log
+from deploy.inspection.graph import is_dynamic
 from deploy.inspection.inspect import Facts
 from edge import tflite_file
 from edge.errors import ModelError
@@ -38,7 +39,7 @@ def require_fit(facts: Facts, name: str, allow_cpu_operators: bool) -> None:
         )
     ports = [("input", port) for port in facts.inputs] + [("output", port) for port in facts.outputs]
     for kind, port in ports:
-        if min(port.signature, default=0) < 0:
+        if is_dynamic(port.tensor.shape, port.signature):
             sizes = ", ".join("any" if size < 0 else str(size) for size in port.signature)
             raise ModelError(
                 f"{name} has the {kind} [{sizes}], and an Edge TPU needs fixed sizes: convert it again with all sizes "

@@ -51,6 +51,21 @@ _OPTIONS: dict[int, tuple[tuple[str, int, str], ...]] = {
 }
 
 
+def is_dynamic(shape: tuple[int, ...], signature: tuple[int, ...]) -> bool:
+    """Whether a dimension other than the number of pictures is known only at run time.
+
+    Keras leaves the number of pictures open, and the file says 1, for which Coral's compiler takes it: google-coral's
+    own tutorial compiles such a model, and issue 15 of google-coral/tutorials tells which others. What it cannot take
+    of them, shapes that are computed from that number, are operators, which are looked at one by one.
+
+    Args:
+        shape: as it is until somebody sets another.
+        signature: the same with -1 for what is known only at run time.
+    """
+    pictures_open = len(signature) > 1 and signature[0] < 0 and shape[0] == 1
+    return min(signature[pictures_open:], default=0) < 0
+
+
 class Tensor(msgspec.Struct, frozen=True, eq=False):
     """A tensor: a constant, or what an operator makes."""
 
@@ -75,8 +90,8 @@ class Tensor(msgspec.Struct, frozen=True, eq=False):
 
     @property
     def dynamic(self) -> bool:
-        """Whether a dimension is known only at run time."""
-        return min(self.signature, default=0) < 0
+        """Whether a dimension is known only at run time; see `is_dynamic`."""
+        return is_dynamic(self.shape, self.signature)
 
     @property
     def elements(self) -> int:
