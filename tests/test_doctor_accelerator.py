@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from pathlib import Path
@@ -71,6 +72,16 @@ def test_one_that_is_not_this_users_to_open(tmp_path: Path) -> None:
         found = told(accelerator.examine(case(root)), "warning")
     assert "this user may not open /dev/bus/usb/002/005" in found
     assert "60-edge-runner.rules" in found
+
+
+def test_one_on_pcie_that_belongs_to_its_drivers_group(tmp_path: Path) -> None:
+    """gasket-dkms gives it to a group of its own, in which one must be then."""
+    root = machine("pcie", tmp_path, f"etc/group = apex:x:{os.getegid()}:somebody")
+    (root / "dev/apex_0").chmod(0o060)
+    with bound_by_permissions():
+        found = told(accelerator.examine(case(root)), "warning")
+    assert "this user may not open /dev/apex_0 (group apex, mode 60). -> `sudo usermod -aG apex " in found
+    assert "plugdev" not in found
 
 
 def test_googles_library_beside_a_newer_runtime_is_named(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from edge.doctor.runtimes import MODULES
 from edge.runtimes.edgetpu import attached, diagnosis, library
 from edge.runtimes.edgetpu.attached import Node, PciAccelerator, UsbAccelerator
 from edge.runtimes.edgetpu.build import mismatch, packaged
+from edge.runtimes.edgetpu.hardware import forbidden
 from edge.runtimes.edgetpu.library import Listed
 from edge.runtimes.edgetpu.tryout import Trial, try_out
 
@@ -30,7 +31,7 @@ def examine(case: Case) -> Iterator[Finding]:
     meant = meant_path(case)
     compiled = compiled_file(meant)
     usb, pci = attached.usb(case.root), attached.pci(case.root)
-    yield from _of_usb(usb)
+    yield from _of_usb(usb, case.root)
     yield from _of_pci(pci, case.root)
     name = case.config.runtime.name
     if not usb and not pci and compiled is None and name != "edgetpu":
@@ -73,14 +74,14 @@ def _level(case: Case, meant: Optional[Path], compiled: Optional[Path], there: b
     return "warning" if there or settings.name == "edgetpu" else "note"
 
 
-def _of_usb(found: Sequence[UsbAccelerator]) -> Iterator[Finding]:
+def _of_usb(found: Sequence[UsbAccelerator], root: Path) -> Iterator[Finding]:
     """What the kernel tells of those on USB: that each is there, then what is wrong with it."""
     for usb in found:
         speed = f", {usb.speed_mbit_s} Mbit/s" if usb.speed_mbit_s is not None else ""
         loaded = "with its firmware" if usb.loaded else "not opened since it was plugged in"
         yield ok(f"an Edge TPU on USB, {os.path.basename(usb.path)}{speed}, {loaded}.")
         yield from _told("warning", diagnosis.slow_link(usb))
-        yield from _node(usb.node, usb.claimed)
+        yield from _node(usb.node, root, usb.claimed)
 
 
 def _of_pci(found: Sequence[PciAccelerator], root: Path) -> Iterator[Finding]:
@@ -96,18 +97,15 @@ def _of_pci(found: Sequence[PciAccelerator], root: Path) -> Iterator[Finding]:
                 "install gasket-dkms and start the machine again; `sudo dmesg | grep apex` tells how it went.",
             )
         else:
-            yield from _node(pci.node, claimed=False)
+            yield from _node(pci.node, root, claimed=False)
 
 
-def _node(node: Node, claimed: bool) -> Iterator[Finding]:
+def _node(node: Node, root: Path, claimed: bool) -> Iterator[Finding]:
     if not node.exists:
         yield warning(f"{node.path} is not there, as in a container.", f"give the container {node.path}.")
     elif not node.may_open:
-        yield warning(
-            f"this user may not open {node.path} (group {node.group}, mode {node.mode:o}).",
-            "`sudo cp systemd/60-edge-runner.rules /etc/udev/rules.d/ && sudo udevadm control --reload`, "
-            "`sudo usermod -aG plugdev $USER`, log in again, and plug it in anew.",
-        )
+        problem, fix = forbidden(node, root)
+        yield warning(f"{problem} (group {node.group}, mode {node.mode:o}).", f"{fix}.")
     users = _users(node)
     if users or claimed:
         yield note(f"{node.path} is in use by {', '.join(users) or 'another program'}: one at a time can have it.")

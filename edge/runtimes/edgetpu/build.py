@@ -99,6 +99,9 @@ def not_loaded(said: str, library: str, interpreter: Optional[Interpreter], root
 
 def _not_loaded(said: str, library: str, instead: str, root: Path) -> Iterator[Reason]:
     """The likeliest reason first."""
+    if said.startswith("no answer"):  # it is there, and waits for a device, or for a driver
+        again = "unplug the Edge TPU and plug it in again, or start the machine again"
+        yield Reason(f"{library} hangs, with {said}", f"{again}, and if it hangs then too, {instead}")
     missing = _NOT_FOUND.match(said)
     if missing and missing[1] != library:
         name = "libusb-1.0-0" if missing[1].startswith("libusb-1.0.so") else f"the package that has {missing[1]}"

@@ -16,6 +16,8 @@ from edge.runtimes.edgetpu.options import numbered
 
 _Accelerator = Union[UsbAccelerator, PciAccelerator]
 _RULES = "60-edge-runner.rules"
+_GROUP = "plugdev"
+"""To which that gives them."""
 _REPLUG = "unplug it and plug it in again"
 _CRASHES = ("SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE")
 _LONGEST_SAID = 300
@@ -145,9 +147,11 @@ def forbidden(node: Node, root: Path) -> Reason:
                 "log in again, or restart the service",
             )
         return Reason(problem, f"`sudo usermod -aG {node.group} {user}`, and log in again")
-    rules = f"/etc/udev/rules.d/{_RULES}"
+    rules, user = f"/etc/udev/rules.d/{_RULES}", _user()
     copied = "" if (root / rules[1:]).exists() else f"sudo cp systemd/{_RULES} {rules} && "
-    return Reason(problem, f"`{copied}sudo udevadm control --reload`, and {_REPLUG}")
+    member = user in _members(_GROUP, root)
+    joined = "" if member else f", `sudo usermod -aG {_GROUP} {user}`, and log in again"
+    return Reason(problem, f"`{copied}sudo udevadm control --reload && sudo udevadm trigger`{joined}")
 
 
 def _in_use(node: Node) -> Reason:
