@@ -100,6 +100,15 @@ def test_what_is_sent_holds_no_password_and_no_home(
     assert "~/field.db is no journal but another file" in result.stdout
 
 
+def test_a_user_without_a_name_or_a_home_is_answered_too(quick: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a container has them."""
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 54_321)
+    found = examined(TREES / "x86_64")
+    assert found["python"].findings
+    assert "RuntimeError" not in str(found)
+
+
 def test_a_section_that_fails_is_a_finding_itself(quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package(tmp_path, "sections.py", "def one(case):\n    yield from ()\n    1 / 0\n", monkeypatch)
     monkeypatch.setitem(SECTIONS, "clock", "sections:one")

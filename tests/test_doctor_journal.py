@@ -48,6 +48,16 @@ def test_one_of_somebody_else_is_not_judged(tmp_path: Path) -> None:
         path.chmod(0o700)
 
 
+def test_the_services_journal_that_is_not_for_this_user_is_no_fault(tmp_path: Path) -> None:
+    theirs = write(tmp_path, "var/lib/edge-runner/field.db")
+    write(tmp_path, "etc/edge-runner/config.yaml", f"journal:\n  path: {theirs}\n")
+    theirs.parent.chmod(0)
+    with bound_by_permissions():
+        [finding] = journal.examine(case(tmp_path))
+    theirs.parent.chmod(0o700)
+    assert (finding.level, finding.what) == ("note", f"this user may not look at {theirs}; the service may.")
+
+
 def test_one_that_a_daemon_writes(tmp_path: Path) -> None:
     path = tmp_path / "field.db"
     command = [sys.executable, "-m", "edge", "run", "--camera", "scene", "--json", "--journal", str(path)]

@@ -47,10 +47,18 @@ class Case:
     @cached_property
     def file(self) -> Optional[Path]:
         """The configuration; None for none."""
+        return self._named or (self._installed if _is_there(self._installed) else None)
+
+    @property
+    def _installed(self) -> Path:
         from edge.config import SYSTEM_FILE
 
-        installed = self.root / str(SYSTEM_FILE).lstrip("/")
-        return self._named or (installed if _is_there(installed) else None)
+        return self.root / str(SYSTEM_FILE).lstrip("/")
+
+    @property
+    def is_services(self) -> bool:
+        """Whether the configuration is the installed service's, which another user runs."""
+        return self.file is not None and (self._named is None or self.file == self._installed)
 
     @cached_property
     def meant(self) -> Meant:

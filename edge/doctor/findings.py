@@ -59,7 +59,10 @@ def _harmless(text: str) -> str:
 
     line = " ".join(without_passwords(text).split())
     line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
-    home = str(Path.home())
+    try:
+        home = str(Path.home())
+    except RuntimeError:  # a user without a name, as in a container
+        home = ""
     if len(home) > 1:
         line = re.sub(rf"{re.escape(home)}(?![\w-]|\.\w)", "~", line)
     return _HOME.sub("~", line)

@@ -24,8 +24,9 @@ def examine(case: Case) -> Iterator[Finding]:
         yield note("none is configured: nothing is recorded.", "name a file in journal.path (--journal).")
         return
     if _out_of_reach(Path(case.config.journal.path).expanduser()):
-        yield warning(
-            f"this user may not look at {case.config.journal.path}; the service's may.",
+        tell = note if case.is_services else warning
+        yield tell(
+            f"this user may not look at {case.config.journal.path}{'; the service may' if case.is_services else ''}.",
             "ask with `sudo edge doctor`, or be in the group that owns its folder.",
         )
         return
