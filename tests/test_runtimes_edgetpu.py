@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +19,8 @@ import pytest
 from edge.errors import AcceleratorError
 from edge.runtimes import ConcurrentRuntime, Done, open_runtime
 from edge.runtimes.edgetpu.pool import EdgeTpu
+from edge.runtimes.edgetpu.process import Child
+from edge.runtimes.edgetpu.words import Order
 from edge.runtimes.settings import RuntimeSettings
 from tests.edgetpu import Standin, compiled
 
@@ -280,7 +285,6 @@ def test_frames_go_on_while_an_edge_tpu_is_opened_for_long(opened: Open, standin
         gaps_s.append(np.diff(run.done_s[start:]).max())
         if gaps_s[-1] < 0.1:
             break
-    print("GAPS", gaps_s)
     assert min(gaps_s) < 0.1
     run.check()
 
@@ -374,6 +378,51 @@ def test_one_of_several_is_found_again_when_it_was_plugged_in_anew(opened: Open,
     run.frames(4)
     assert set(standin.invokes[before:]) == {"/sys/bus/usb/devices/2-1", "/sys/bus/usb/devices/2-2"}
     run.check()
+
+
+def test_what_becomes_of_one_is_no_part_of_anothers_inference(opened: Open, standin: Standin) -> None:
+    """Neither ending its process, which the kernel may take long for, nor telling of it."""
+    standin.set(devices="usb,usb", invoke_ms=20)
+    run = opened(device=("usb:0", "usb:1"))
+    run.runtime.listen(lambda kind, _: time.sleep(0.5) if kind == "backend lost" else None)
+    run.frames(4)
+    os.kill(children(os.getpid())[0], signal.SIGKILL)
+    run.until(lambda: run.runtime.faults == 1)
+    run.check()
+    assert max(each.invoke_ns for each in run.done) < 0.5e9
+
+
+def test_what_it_wrote_last_is_told_however_much_it_wrote_before(opened: Open, standin: Standin) -> None:
+    run = opened(twin=True)
+    (child,) = children(os.getpid())
+    stderr = os.open(f"/proc/{child}/fd/2", os.O_WRONLY | os.O_NONBLOCK)
+    with open(stderr, "wb", buffering=0) as log:  # as libedgetpu would, over weeks
+        for _ in range(100):
+            log.write(b"W a transfer was slow\n" * 100)
+            run.frames(1)
+    standin.set(faults="abort")
+    run.until(lambda: run.runtime.faults == 1)
+    assert "transfer on tag 2 failed" in run.told("backend lost")[0]["why"]
+
+
+def test_one_that_cannot_be_started_leaves_no_descriptor(standin: Standin, small: Small) -> None:
+    order = Order.of(small.compiled, RuntimeSettings(library=standin.library), "any", 1)
+    limits, before = resource.getrlimit(resource.RLIMIT_NOFILE), os.listdir("/proc/self/fd")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, before)) + 20, limits[1]))
+    held = []
+    try:
+        with contextlib.suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for _ in range(6):  # what a pair of sockets and two pipes take
+            with pytest.raises(OSError, match="Too many open files"):
+                Child(order)
+            os.close(held.pop())
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 PARENT = """

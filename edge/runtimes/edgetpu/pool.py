@@ -183,12 +183,16 @@ class EdgeTpu:
             heard = lane.hear()
             if isinstance(heard, Over):
                 self._take(lane, heard, looked_ns)
-            elif isinstance(heard, Opened):
+                continue
+            if isinstance(heard, Opened):
                 self._find(lane, heard)
             elif heard:
                 self._lose(lane, heard)
             elif lane.child is None and time.monotonic() >= lane.due_s:
                 self._start(lane)
+            else:
+                continue
+            looked_ns = time.monotonic_ns()  # the others' answers waited for this
         if self._jobs:
             self._serve()
 

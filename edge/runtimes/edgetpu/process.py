@@ -25,6 +25,8 @@ _GOODBYE_S = 0.3
 """For a process to let go of its Edge TPU when it is told to end."""
 _REAP_S = 0.1
 """For one that was killed to be gone; one that the kernel cannot end is left behind."""
+_PIPE_BYTES = 65_536
+"""What a pipe holds: pipe(7)."""
 _MANY_BYTES = 8 * 1024 * 1024
 """Of a log that somebody wants whole."""
 
@@ -49,13 +51,19 @@ class Child:
             order: what it is to open.
             keep_log: keep all that libedgetpu writes, not only the end.
         """
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        lifeline, self._lifeline = os.pipe()
-        self._log_fd, log = os.pipe()
-        for descriptor in (self._log_fd, log):
-            os.set_blocking(descriptor, False)  # who writes more than anybody reads must not wait for it
-        command = [sys.executable, "-m", "edge.runtimes.edgetpu.child", str(theirs.fileno()), str(lifeline)]
-        try:
+        with contextlib.ExitStack() as always, contextlib.ExitStack() as on_error:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            always.callback(theirs.close)
+            on_error.callback(ours.close)
+            lifeline, self._lifeline = os.pipe()
+            always.callback(os.close, lifeline)
+            on_error.callback(os.close, self._lifeline)
+            self.log_fd, log = os.pipe()
+            always.callback(os.close, log)
+            on_error.callback(os.close, self.log_fd)
+            for descriptor in (self.log_fd, log):
+                os.set_blocking(descriptor, False)  # who writes more than anybody reads must not wait for it
+            command = [sys.executable, "-m", "edge.runtimes.edgetpu.child", str(theirs.fileno()), str(lifeline)]
             self._process = subprocess.Popen(
                 [*command, msgspec.json.encode(order).decode()],
                 stdin=subprocess.DEVNULL,
@@ -65,20 +73,11 @@ class Child:
                 cwd=Path(__file__).resolve().parents[3],
                 start_new_session=True,  # Ctrl-C is for this process
             )
-        except BaseException:
-            ours.close()
-            os.close(self._lifeline)
-            os.close(self._log_fd)
-            raise
-        finally:
-            theirs.close()
-            os.close(lifeline)
-            os.close(log)
+            on_error.pop_all()
         ours.setblocking(False)
         self._socket = ours
         self._keep_bytes = _MANY_BYTES if keep_log else _LOG_BYTES
         self._log = b""
-        self._memory: Optional[mmap.mmap] = None
         self._given: Any = None
         self._answer: Any = None
         self.stage: Stage = "start"
@@ -92,13 +91,13 @@ class Child:
     def log(self) -> str:
         """What libedgetpu wrote so far, or the end of it."""
         if self._socket.fileno() >= 0:
-            self._read_log()
+            self.read_log()
         return self._log.decode("utf-8", "replace")
 
-    def _read_log(self) -> None:
+    def read_log(self) -> None:
+        """Take in what libedgetpu wrote; what finds the pipe full is lost. Once, as it may write without end."""
         with contextlib.suppress(OSError):  # nothing there
-            while block := os.read(self._log_fd, 65_536):
-                self._log = (self._log + block)[-self._keep_bytes :]
+            self._log = (self._log + os.read(self.log_fd, _PIPE_BYTES))[-self._keep_bytes :]
 
     def hear(self) -> Union[Opened, Over, Failure, None]:
         """What it says, if anything; its death is a `Failure` too. After one it is to be ended."""
@@ -125,14 +124,12 @@ class Child:
                 return said
             self.stage = said.stage
 
-    def give(self, ticket: int, tensor: NDArray[np.generic]) -> bool:
-        """Hand over an input of the model's shape and dtype; False when nobody is there any more."""
+    def give(self, ticket: int, tensor: NDArray[np.generic]) -> None:
+        """Hand over an input of the model's shape and dtype."""
         self._given[:] = tensor.reshape(-1).view(np.uint8)
-        try:
+        with contextlib.suppress(OSError):  # when nobody is there any more, `hear` tells
             self._socket.send(JOB.pack(ticket))
-        except OSError:  # `hear` tells
-            return False
-        return True
+        self.read_log()  # while the child is at work
 
     @property
     def output(self) -> NDArray[np.generic]:
@@ -141,13 +138,13 @@ class Child:
 
     def end(self, at_once: bool = False) -> Optional[subprocess.Popen[bytes]]:
         """End it, by force if need be; the process, where not even that helps."""
-        self._read_log()
+        self.read_log()
         self._socket.close()  # at which it ends by itself, unless it is stuck
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(0 if at_once or self.stage != "inference" else _GOODBYE_S)
         self._process.kill()
         os.close(self._lifeline)
-        os.close(self._log_fd)
+        os.close(self.log_fd)
         try:
             self._process.wait(_REAP_S)
         except subprocess.TimeoutExpired:
@@ -173,4 +170,3 @@ class Child:
         split = int(np.prod(given.shape)) * np.dtype(given.dtype).itemsize
         self._given = np.frombuffer(memory, np.uint8, split)
         self._answer = np.frombuffer(memory, np.dtype(answer.dtype), offset=split).reshape(answer.shape)
-        self._memory = memory

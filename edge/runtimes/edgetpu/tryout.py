@@ -88,9 +88,11 @@ def _heard(child: Child, limit_s: float) -> object:
     deadline_s = time.monotonic() + limit_s
     poll = select.poll()
     poll.register(child, select.POLLIN)
+    poll.register(child.log_fd, select.POLLIN)
     while (heard := child.hear()) is None:
         left_s = deadline_s - time.monotonic()
         if left_s <= 0:
             return Failure(child.stage, "stalled", f"no answer in {limit_s:g} s")
         poll.poll(left_s * 1000)
+        child.read_log()
     return heard
