@@ -48,6 +48,14 @@ def test_one_of_somebody_else_is_not_judged(tmp_path: Path) -> None:
         path.chmod(0o700)
 
 
+def test_a_place_where_this_user_may_make_none(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with bound_by_permissions():
+        [finding, _] = of(tmp_path / "new" / "field.db")
+    tmp_path.chmod(0o700)
+    assert finding.startswith(f"warning: this user may not make {tmp_path}/new/field.db. -> give another place")
+
+
 def test_the_services_journal_that_is_not_for_this_user_is_no_fault(tmp_path: Path) -> None:
     theirs = write(tmp_path, "var/lib/edge-runner/field.db")
     write(tmp_path, "etc/edge-runner/config.yaml", f"journal:\n  path: {theirs}\n")

@@ -37,7 +37,7 @@ def examine(case: Case) -> Iterator[Finding]:
         yield blocks(str(error), _ANOTHER)
         return
     status = _asked(path)
-    yield from _of_file(path)
+    yield from _of_file(path, case.is_services)
     if isinstance(status, Finding):
         yield status
     elif status is not None:
@@ -56,13 +56,18 @@ def _out_of_reach(path: Path) -> bool:
     return not os.access(path, os.R_OK, effective_ids=True)
 
 
-def _of_file(path: Path) -> Iterator[Finding]:
+def _of_file(path: Path, is_services: bool) -> Iterator[Finding]:
     from edge.errors import JournalError
     from edge.journal.schema import VERSION, connect_to_read
     from edge.journal.store import size_bytes
 
     if not path.exists():
-        yield ok(f"{path} will be made with the first run.")
+        there = next(each for each in path.parents if each.exists())
+        if os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+            yield ok(f"{path} will be made with the first run.")
+        else:
+            tell = note if is_services else warning
+            yield tell(f"this user may not make {path}.", f"give another place, or be in the group that owns {there}.")
         return
     size_mb = size_bytes(path) / 1e6
     try:
