@@ -125,8 +125,8 @@ def test_the_old_abi_crashes_in_the_child(standin: Standin, compiled_model: Path
     ("state", "words"),
     [
         ({"devices": ""}, "none is plugged in"),
-        ({"faults": "create"}, "libedgetpu"),
-        ({"faults": "prepare"}, ""),
+        ({"faults": "create"}, "libedgetpu lists and refuses it"),
+        ({"faults": "prepare"}, "Failed to prepare for TPU"),
         ({"faults": "segv"}, "SIGSEGV"),
         ({"faults": "hang-create"}, "no answer in 1 s"),
     ],

@@ -137,7 +137,7 @@ def test_what_timedatectl_says(
 
 def installed(root: Path) -> Path:
     write(root, "etc/systemd/system/edge-runner.service", "[Unit]\n")
-    write(root, "etc/group", "video:x:44:edge-runner,ann\nplugdev:x:46:ann\nx:y\n")
+    write(root, "etc/group", "video:x:44:edge-runner,ann\nplugdev:x:46:ann\napex:x:999:\nx:y\n")
     (root / "opt/edge-runner").mkdir(parents=True)
     (root / "opt/edge-runner/current").symlink_to("0.1.0")
     return root
@@ -151,7 +151,8 @@ def test_an_installed_service_by_its_files(tmp_path: Path) -> None:
     root = installed(tmp_path)
     found = list(service.examine(case(root)))
     assert "does not start with the machine (disabled)" in told(found, "warning")
-    assert "its user edge-runner is not in the group plugdev" in told(found, "warning")
+    for group in ("plugdev", "apex"):
+        assert f"its user edge-runner is not in the group {group}, " in told(found, "warning")
     assert "video" not in told(found, "warning")
     assert "systemctl does not tell" in told(found, "note")
     link = root / "etc/systemd/system/multi-user.target.wants/edge-runner.service"

@@ -13,8 +13,8 @@ from edge.resources import UNIT
 
 _UNITS = "etc/systemd/system"
 _LOG = "`edge service logs` tells why."
-_GROUPS = ("video", "plugdev")
-"""Which own cameras, and Edge TPUs."""
+_GROUPS = ("video", "plugdev", "apex")
+"""Which own cameras, and Edge TPUs; apex as Coral's rules for PCIe have it, perhaps installed after the service."""
 _CONFIGURATION = "78"
 """The exit code for what no restart mends."""
 _SHOWN = ("UnitFileState", "ActiveState", "SubState", "StatusText", "Result", "ExecMainStatus", "NRestarts")
