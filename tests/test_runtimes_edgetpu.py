@@ -224,6 +224,7 @@ def test_beside_a_twin_a_refusal_is_an_event_and_the_cpu_answers(opened: Open, s
     run = opened(twin=True)
     assert run.runtime.lost
     assert run.frames(6) == ["cpu"] * 6
+    assert run.runtime.answered_by == "cpu"
     run.check()
     (lost,) = run.told("backend lost")
     assert (lost["cause"], lost["device"]) == ("refused", "any")

@@ -110,7 +110,9 @@ class EdgeTpu:
             # Also while the CPU answers all at once: a lane that works again must be noticed.
             self._look(0.0 if self._done else max(0.0, min(deadline_s, due_s) - time.monotonic()))
             if self._done:
-                return self._done.popleft()
+                done = self._done.popleft()
+                self.answered_by = done.backend
+                return done
             if self._twin is None and all(lane.used_up for lane in self._lanes):
                 raise AcceleratorError(f"{self._diagnosis()} Opening it again has not helped.")
             if time.monotonic() >= deadline_s:
@@ -129,7 +131,6 @@ class EdgeTpu:
             if done and done.ticket == _SYNCHRONOUS:
                 break
         self._output[...] = done.output
-        self.answered_by = done.backend
 
     def listen(self, on_event: OnEvent) -> None:
         self._on_event = on_event

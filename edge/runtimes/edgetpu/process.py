@@ -25,6 +25,8 @@ _GOODBYE_S = 0.3
 """For a process to let go of its Edge TPU when it is told to end."""
 _REAP_S = 0.1
 """For one that was killed to be gone; one that the kernel cannot end is left behind."""
+_SIGNALS = {each.value: each.name for each in signal.Signals}
+"""Without those for real time, which have no names."""
 _PIPE_BYTES = 65_536
 """What a pipe holds: pipe(7)."""
 _MANY_BYTES = 8 * 1024 * 1024
@@ -157,7 +159,7 @@ class Child:
             self._process.wait(_REAP_S)
         status = self._process.returncode
         if status is not None and status < 0:
-            otherwise = f"its process died of {signal.Signals(-status).name}"
+            otherwise = f"its process died of {_SIGNALS.get(-status, f'signal {-status}')}"
         lines = [line for line in self.log.splitlines() if line.strip() and not line.startswith("INFO:")]
         return Failure(self.stage, "died", f"{otherwise} ({lines[-1].strip()})" if lines else otherwise)
 
