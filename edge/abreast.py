@@ -109,7 +109,7 @@ class Abreast:
         intake, under_way = self._intake, len(self._flights)
         if self._failure or not intake.wants(under_way):
             return _POLL_S
-        if under_way >= _UNDELIVERED * self._runtime.lanes or not self._runtime.takes():
+        if under_way >= _UNDELIVERED * len(self._runtime.devices) or not self._runtime.takes():
             return _POLL_S if under_way and self._runtime.lost is None else _LOST_S
         early_s = intake.early_s()
         if early_s > 0:

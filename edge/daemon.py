@@ -101,7 +101,7 @@ def _loop(
     runtime = classifier.runtime
     if isinstance(runtime, ConcurrentRuntime):
         if works_ahead:
-            reading = Reading(camera, classifier, runtime.lanes + _READ_AHEAD, keep_pixels)
+            reading = Reading(camera, classifier, len(runtime.devices) + _READ_AHEAD, keep_pixels)
             return Abreast(Intake(reading, camera, limits, totals, pulse, gate), classifier, runtime, True, reading)
         frames = Intake(camera, camera, limits, totals, pulse, gate)
         return Abreast(frames, classifier, runtime, not camera.live, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from typing import Generic, NamedTuple, Optional, Protocol, TypeVar, Union
 
 import msgspec
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from edge.cameras import Camera
 from edge.classifier import Answer, Prepared
 from edge.labels import ClassNames
-from edge.records import Frame, Record
+from edge.records import NO_BACKEND, Frame, Record
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -51,6 +52,10 @@ class Totals(msgspec.Struct):
 
     frames: int = 0
     dropped: int = 0
+    unserved: int = 0
+    """Of those dropped, how many were because no accelerator worked."""
+    answered_by: Counter[str] = msgspec.field(default_factory=Counter)
+    """Frames by what ran the model."""
     unchanged: int = 0
     """Frames that the gate did not let through."""
     with_truth: int = 0
@@ -72,6 +77,8 @@ class Totals(msgspec.Struct):
         """Count one record."""
         self.frames += 1
         self.dropped += record.dropped
+        self.unserved += record.dropped if record.drop_reason == NO_BACKEND else 0
+        self.answered_by[record.backend] += 1
         self.unchanged += record.unchanged
         if record.truth is None:
             return
@@ -192,7 +199,7 @@ class Intake(Generic[_Item]):
 
     def passed(self) -> Passed:
         """What was passed over for the frame that was taken last."""
-        reason = "no backend" if self._nobody else "paced" if self._paced else "busy"
+        reason = NO_BACKEND if self._nobody else "paced" if self._paced else "busy"
         totals = self.totals
         passed = Passed(totals.passed_over, reason, totals.kept_back)
         totals.passed_over = totals.kept_back = 0

@@ -132,7 +132,7 @@ class Recording:
     def write(self, record: Record) -> None:
         """Take in one frame's record."""
         self.journal.write(record)
-        self._window.add(record.timings)
+        self._window.add(record.timings, record.backend)
         self._dropped += record.dropped
         self._unchanged += record.unchanged
         self._newest = record

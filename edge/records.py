@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NS_PER_MS = 1_000_000
+NO_BACKEND = "no backend"
+"""Why frames were dropped while no accelerator worked, and nothing was to answer in its place."""
 UNCHANGED = "unchanged"
 """What frames that a gate kept back are counted as, among the reasons for not classifying one."""
 

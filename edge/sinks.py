@@ -58,7 +58,7 @@ class Lines:
         self._dropped = 0
 
     def write(self, record: Record) -> None:
-        self._window.add(record.timings)
+        self._window.add(record.timings, record.backend)
         self._frames += 1
         self._dropped += record.dropped
         now_ns = time.monotonic_ns()

@@ -233,21 +233,25 @@ def newcombe(
 
 
 class Window:
-    """The last frames' timings in memory of a fixed size."""
+    """The timings of the last frames that one backend answered, in memory of a fixed size."""
 
     def __init__(self, capacity: int = 512) -> None:
         """Keep the last `capacity` frames; a live p90 needs at least `minimum_samples(0.9)`."""
         self._values_ns = np.zeros((len(STAGES), capacity), np.int64)
         self._capacity = capacity
+        self._backend = ""
+        self._begun = 0
         self.added = 0
-        """Frames added since the start, also those that were overwritten since."""
+        """Frames added since the start, also those that are not kept any more."""
 
     def __len__(self) -> int:
-        return min(self.added, self._capacity)
+        return min(self.added - self._begun, self._capacity)
 
-    def add(self, timings: Timings) -> None:
-        """Take in one frame, in place of the oldest when full."""
-        column = self.added % self._capacity
+    def add(self, timings: Timings, backend: str = "") -> None:
+        """Take in one frame, in place of the oldest when full, or of all when another backend answered them."""
+        if backend != self._backend:
+            self._backend, self._begun = backend, self.added
+        column = (self.added - self._begun) % self._capacity
         self._values_ns[:, column] = (
             timings.wait_ns,
             timings.preprocess_ns,

@@ -65,9 +65,11 @@ def run(
 
     if frames and seconds:
         raise click.UsageError("--frames and --seconds exclude each other.")
-    logging.basicConfig(format="Warning: %(message)s")
+    logging.basicConfig()
     if service:
         _log_to_systemd()
+    else:
+        _log_to_terminal()
 
     with caught(hang_up=service) as signals, contextlib.ExitStack() as stack:
         # Also a start that takes long or is stuck can be ended.
@@ -214,12 +216,29 @@ class _Board:
         self._monitor.close()
 
 
+def _log_to_terminal() -> None:
+    """Show warnings, and the end of what they warned of."""
+    import logging
+
+    from edge.service.parts import NOTICE
+
+    class Lines(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return ("Warning: " if record.levelno >= logging.WARNING else "") + super().format(record)
+
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(Lines("%(message)s"))
+    logging.getLogger("edge").setLevel(NOTICE)
+
+
 def _log_to_systemd() -> None:
     """Have each line say how grave it is, as sd-daemon(3) has it; and a killed process where it was stuck."""
     import faulthandler
     import logging
 
-    grave = {logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6}
+    from edge.service.parts import NOTICE
+
+    grave = {logging.ERROR: 3, logging.WARNING: 4, NOTICE: 5, logging.INFO: 6}
 
     class Lines(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
@@ -247,11 +266,16 @@ def _tell_at_once(line: str) -> None:
 
 def _describe(classifier: Classifier) -> str:
     from edge.records import in_words
+    from edge.runtimes import ConcurrentRuntime
 
     given, runtime = classifier.input, classifier.runtime
+    how = f"{runtime.backend}, {in_words(runtime.threads)}"
+    if isinstance(runtime, ConcurrentRuntime):
+        how = f"{runtime.backend}, {' and '.join(runtime.devices)}"
+        how = f"for now the cpu in place of {how}" if runtime.lost else how
     return (
         f"{classifier.bundle.name}, {given.width_px}x{given.height_px} {given.dtype}, on {runtime.name} "
-        f"{runtime.version} ({runtime.backend}, {in_words(runtime.threads)})"
+        f"{runtime.version} ({how})"
     )
 
 
@@ -261,6 +285,10 @@ def _summary(totals: Optional[Totals]) -> str:
     rate = totals.frames / totals.seconds if totals.seconds else 0.0
     frames = "1 frame" if totals.frames == 1 else f"{totals.frames} frames"
     text = f"{frames} in {totals.seconds:.1f} s ({rate:.1f} fps), {totals.dropped} not classified"
+    if totals.unserved:
+        text += f" ({totals.unserved} of them as no accelerator worked)"
+    if set(totals.answered_by) - {"cpu"} or len(totals.answered_by) > 1:
+        text += "; answered by " + ", ".join(f"{name}: {count}" for name, count in totals.answered_by.most_common())
     if totals.unchanged:
         text += f", {totals.unchanged} unchanged"
     if totals.with_truth:

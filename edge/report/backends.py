@@ -8,8 +8,6 @@ from typing import Optional
 from edge.journal.packing import CPU, FALLBACK, STATES, STEADY, Histograms
 from edge.report.figures import Event, Latencies, RunFigures
 
-NO_BACKEND = "no backend"
-"""Why a frame was not classified: no accelerator worked, and nothing else was to answer."""
 INSTEAD = {STATES[FALLBACK]: "answered by the CPU instead"}
 """How a state is told of whose name alone says too little."""
 LOST, FOUND, FELL_BACK = "backend lost", "backend found", "fell back"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from edge.records import NO_BACKEND
 from edge.report import backends
 from edge.report.counts import Counts
 from edge.report.figures import Accuracy, Event, Latencies, RunFigures
@@ -108,7 +109,7 @@ def _of_fallback(runs: Sequence[RunFigures], events: Sequence[Event]) -> list[st
 
 
 def _of_unanswered(counts: Counts) -> list[str]:
-    missed = counts.drops[backends.NO_BACKEND]
+    missed = counts.drops[NO_BACKEND]
     if not missed:
         return []
     return [

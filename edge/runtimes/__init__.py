@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Protocol, cast, runtime_checkable
 
@@ -89,9 +90,11 @@ class ConcurrentRuntime(Runtime, Protocol):
 
     lost: Optional[str]
     """Why no accelerator works at present; None while one does."""
+    troubles: Mapping[str, str]
+    """Why each of those that do not work does not, by device."""
     faults: int
     """Failures of accelerators so far."""
-    lanes: int
+    devices: tuple[str, ...]
     """Accelerators that are used at once."""
     first_ns: Optional[int]
     """What the first inference on an accelerator took; None before it."""

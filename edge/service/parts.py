@@ -14,6 +14,8 @@ from edge.recording import Recording
 from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink
 
+NOTICE = 25
+"""Of the log's levels: good news that a person waits for, between INFO and WARNING."""
 LEAST_TOP = 5
 """A journal tells top-5 accuracy, however few predictions are wanted elsewhere."""
 
@@ -76,11 +78,23 @@ def rhythm_s(config: Config, model: Classifier) -> tuple[float, float]:
     return max(period_s, still_s), stall_s
 
 
+def sentence(kind: str, detail: dict[str, Any]) -> str:
+    """What happened to a camera or an accelerator, for a person."""
+    if kind == "backend found":
+        return f"The {detail['backend']} ({detail['device']}) answers again, after {detail['after']:.1f} s."
+    if kind == "fell back":
+        return f"The accelerator is left alone for a while, and the {detail['to']} answers: {detail['why']}"
+    if kind == "backend lost":
+        return str(detail["why"])
+    told = ", ".join(f"{name}: {value}" for name, value in detail.items())
+    return f"{kind} ({told})" if told else kind
+
+
 def health(model: Classifier) -> dict[str, Any]:
     """What `edge status` tells of accelerators."""
     runtime = model.runtime
     elsewhere = runtime if isinstance(runtime, ConcurrentRuntime) else None
     return {
-        "backend_lost": elsewhere.lost if elsewhere else None,
+        "backend_lost": " ".join(elsewhere.troubles.values()) or elsewhere.lost if elsewhere else None,
         "backend_faults": elsewhere.faults if elsewhere else 0,
     }

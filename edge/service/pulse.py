@@ -56,7 +56,7 @@ class Pulse:
 
     def classified(self, record: Record) -> None:
         """A new frame has been classified."""
-        self._window.add(record.timings)
+        self._window.add(record.timings, record.backend)
         self._frames += 1
         self._dropped += record.dropped
         if record.backend != self.backend:

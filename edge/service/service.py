@@ -19,7 +19,7 @@ from edge.notify import Notifier
 from edge.privacy import without_passwords
 from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
-from edge.service.parts import Output, health, open_beside, open_model, rhythm_s
+from edge.service.parts import NOTICE, Output, health, open_beside, open_model, rhythm_s, sentence
 from edge.service.pulse import Pulse
 from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals
@@ -251,8 +251,7 @@ class Service:
     def _on_event(self, kind: str, detail: dict[str, Any]) -> None:
         """Something happened to the camera or an accelerator; called on the thread that classifies."""
         over = kind.endswith((" found", " over"))
-        told = ", ".join(f"{name}: {value}" for name, value in detail.items())
-        _log.log(logging.INFO if over else logging.WARNING, "%s", f"{kind} ({told})" if told else kind)
+        _log.log(NOTICE if over else logging.WARNING, "%s", sentence(kind, detail))
         if over:
             self.pulse.camera = str(detail.get("camera", self.pulse.camera))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple, Optional
 
+from edge.records import NO_BACKEND
 from edge.report import backends
 from edge.report.figures import Accuracy, JournalFigures, Latency
 from edge.report.words import (
@@ -130,7 +131,7 @@ def drops_in_words(drops: dict[str, int]) -> str:
 
 def dropped_for(reason: str) -> str:
     """Why frames were not classified, for a person."""
-    return "no backend that works" if reason == backends.NO_BACKEND else short(reason, _NAME)
+    return "no backend that works" if reason == NO_BACKEND else short(reason, _NAME)
 
 
 def title(accuracy: Accuracy, journal: JournalFigures) -> str:

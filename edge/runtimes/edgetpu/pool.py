@@ -25,6 +25,8 @@ _BESIDE_TWIN_S = 5.0
 """So long a start waits for an Edge TPU where the CPU could begin without it; its firmware takes seconds to load."""
 _PATIENCE_S = 1.0
 _SCALE_TOLERANCE = 1e-6
+_REFUSES = "libedgetpu refuses it, as one that is unplugged or in use"
+"""TensorFlow Lite knows no more than that it was refused."""
 _SYNCHRONOUS = 2**64 - 1
 """The ticket of `invoke`."""
 
@@ -61,8 +63,9 @@ class EdgeTpu:
         self._on_event: Optional[OnEvent] = None
         self._starting, self._fell_back = True, False
         self._last: Optional[tuple[str, Failure]] = None
-        self.threads = threads
+        self.devices, self.threads = settings.devices, threads
         self.faults = 0
+        self.troubles: dict[str, str] = {}
         self.lost: Optional[str] = None
         self.backend = self.answered_by = "edgetpu"
         self.name = self.version = ""
@@ -89,10 +92,6 @@ class EdgeTpu:
             RuntimeUnavailableError: there is none.
         """
         require(interpreter)
-
-    @property
-    def lanes(self) -> int:
-        return len(self._lanes)
 
     def takes(self) -> bool:
         if self._jobs:
@@ -200,7 +199,8 @@ class EdgeTpu:
     def _serve(self) -> None:
         """Give what waits to whoever is free."""
         while self._jobs:
-            lane = next((lane for lane in self._lanes if lane.free), None)
+            free = (lane for lane in self._lanes if lane.free)
+            lane = min(free, key=lambda each: each.sent_ns, default=None)  # in turn: none is lost without notice
             if lane:
                 lane.give(self._jobs.popleft())
             elif self._twin_answers():
@@ -241,6 +241,7 @@ class EdgeTpu:
         self.first_ns = self.first_ns or opened.first_ns
         told, after_s = bool(lane.told) or not self._starting, lane.found()
         self.lost, self._fell_back = None, False
+        self.troubles.pop(lane.device, None)
         if told:
             self._tell("backend found", backend=opened.backend, device=lane.device, after=round(after_s, 3))
 
@@ -252,10 +253,12 @@ class EdgeTpu:
         if self._starting:  # later nothing may take long
             sentence = self._diagnosis()
         else:
-            sentence = f"The Edge TPU ({lane.device}) {'is lost' if was_open else 'cannot be opened'}: {failure.said}."
+            said = _REFUSES if failure.stage == "delegate" and failure.cause == "refused" else failure.said
+            sentence = f"The Edge TPU ({lane.device}) {'is lost' if was_open else 'cannot be opened'}: {said}."
         if self._starting and self._twin is None:
             raise AcceleratorError(sentence)
         self.faults += 1
+        self.troubles[lane.device] = sentence
         if job:
             self._jobs.appendleft(job)
         if not any(other.opened for other in self._lanes):
