@@ -279,4 +279,6 @@ def test_a_comparison_says_what_is_a_stand_in(journals: dict[str, Path]) -> None
     comparison = compared(journals, "standin", "cpu")
     assert "A ran on edgetpu-standin, a stand-in whose latency is no Edge TPU's." in comparison.notes
     assert comparison.a.backends == [STAND_IN]
+    assert {stage.verdict for stage in comparison.stages} == {"cannot tell"}
+    assert "A ran on a stand-in, whose latency is nobody's" in verdict(comparison)
     assert "on edgetpu-standin, a stand-in" in text_of(comparison).splitlines()[0]

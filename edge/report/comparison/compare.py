@@ -11,7 +11,7 @@ from edge import __version__
 from edge.journal.packing import STATES, STEADY
 from edge.records import NS_PER_MS
 from edge.report.accuracy.sums import SOURCES
-from edge.report.backends import INSTEAD
+from edge.report.backends import INSTEAD, is_stand_in
 from edge.report.comparison.conditions import Differs, differing, notes
 from edge.report.comparison.correct import Correct
 from edge.report.comparison.resampling import Blocks, Interval, difference_of_medians, median_ns
@@ -176,6 +176,8 @@ def _missing(name: str, side: Side, blocks: Optional[Blocks]) -> Optional[str]:
     least = minimum_samples(0.5)
     if _mixes(side):
         return f"{name} mixes runs for several backends"
+    if any(is_stand_in(run.backend) for run in side.runs):
+        return f"{name} ran on a stand-in, whose latency is nobody's"
     if blocks is None or not side.used:
         counted = [(state, count) for state, count in side.samples.items() if count and state != _STEADY]
         aside = ", ".join(f"{count:,} {INSTEAD.get(state, state)}" for state, count in counted)
