@@ -268,8 +268,10 @@ MISSING = "libedgetpu.so.1: cannot open shared object file: No such file or dire
 def test_the_library_is_missing(tmp_path: Path) -> None:
     tree = machine("usb3", tmp_path)
     told = not_loaded("libedgetpu.so.1", MISSING, tree)
-    assert told.startswith("libedgetpu.so.1 is not installed: install libedgetpu1-std 16.0tf2.19.1-1 for bookworm, ")
-    assert told.endswith(f"from {RELEASES} (PyPI has none)")
+    assert told.startswith(
+        "libedgetpu.so.1 is not installed: `sudo apt install ./libedgetpu1-std_16.0tf2.19.1-1.bookworm"
+    )
+    assert told.endswith(f".deb`, a file from {RELEASES} (PyPI has none)")
     old = not_loaded("libedgetpu.so.1", MISSING, tree, Interpreter("tflite-runtime", "2.11.0"))
     assert old.endswith("install libedgetpu1-std from Coral's apt repository (coral.ai/software) (PyPI has none)")
 
@@ -281,6 +283,29 @@ def elf(path: Path, machine: int) -> Path:
     head[18:20] = machine.to_bytes(2, "little")
     path.write_bytes(head)
     return path
+
+
+@pytest.mark.parametrize(
+    ("release", "machine", "told"),
+    [
+        ("bookworm", 0xB7, "`sudo apt install ./libedgetpu1-std_16.0tf2.19.1-1.bookworm_arm64.deb`, a file from "),
+        ("trixie", 0xB7, "`sudo apt install ./libedgetpu1-std_16.0tf2.19.1-1.trixie_arm64.deb`, a file from "),
+        ("noble", 0x3E, "`sudo apt install ./libedgetpu1-std_16.0tf2.19.1-1.ubuntu24.04_amd64.deb`, a file from "),
+        ("bookworm", 0x28, "where you see whether there is one for bookworm on armhf"),
+        ("forky", 0xB7, "where you see whether there is one for forky on arm64"),
+        (None, 0xF3, "where you see whether there is one for this system"),
+    ],
+)
+def test_the_package_for_a_system_is_named(
+    release: str | None, machine: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(elf(tmp_path / "python", machine)))
+    if release:
+        (tmp_path / "etc").mkdir()
+        (tmp_path / "etc/os-release").write_text(f"ID=x\nVERSION_CODENAME={release}\n")
+    advice = build.advice(LITERT, tmp_path)
+    assert told in advice
+    assert RELEASES in advice
 
 
 def test_the_library_is_for_another_processor(tmp_path: Path) -> None:
@@ -380,6 +405,6 @@ def test_googles_build_is_named_when_it_crashed(said: str, tmp_path: Path) -> No
     sentence = diagnosis.why("allocate", said, settings, "usb:0", tree)
     assert_one_sentence(sentence)
     assert "because this libedgetpu (libedgetpu1-std 16.0) is built on a TensorFlow before 2.12" in sentence
-    assert "install libedgetpu1-std 16.0tf2.19.1-1 for bookworm, " in sentence
+    assert "`sudo apt install ./libedgetpu1-std_16.0tf2.19.1-1.bookworm" in sentence
     # A library of one's own is not the package's.
     assert build.packaged("/opt/libedgetpu.so.1", tree) is None

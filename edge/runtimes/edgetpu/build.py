@@ -7,6 +7,7 @@ issue 812. Builds of the community on newer ones: github.com/feranick/libedgetpu
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,15 @@ from edge.runtimes.edgetpu.library import Interpreter, Package, package, parse_v
 ROOT = Path("/")
 RECOMMENDED = "16.0tf2.19.1-1"
 """The community's package for TensorFlow Lite from 2.12 on and for ai-edge-litert."""
+_RELEASES = "github.com/feranick/libedgetpu/releases"
+_BUILDS = {
+    ("bookworm", "amd64"): "bookworm_amd64",
+    ("bookworm", "arm64"): "bookworm_arm64",
+    ("trixie", "arm64"): "trixie_arm64",
+    ("noble", "amd64"): "ubuntu24.04_amd64",
+    ("noble", "arm64"): "ubuntu24.04_arm64",
+}
+"""By VERSION_CODENAME and architecture, how the file's name ends: those that other projects' installers name."""
 NEWER_FROM = (2, 12)
 """The first TensorFlow with the larger structure."""
 _GOOGLES_COMPILER = "6.3.0 20170516"  # as google-coral/edgetpu issues 563 and 660 show edgetpu_version() of 16.0
@@ -74,15 +84,12 @@ def advice(interpreter: Optional[Interpreter], root: Path = ROOT) -> str:
     """
     if interpreter is not None and not _is_newer(interpreter):
         return "install libedgetpu1-std from Coral's apt repository (coral.ai/software)"
-    system = [
-        _release(root),
-        _DEBIAN.get(_machine(Path(sys.executable)) or 0),
-    ]  # a Pi's kernel may be wider than Python
-    named = ", ".join(part for part in system if part)
-    return (
-        f"install libedgetpu1-std {RECOMMENDED} {f'for {named} ' if named else ''}"
-        "from github.com/feranick/libedgetpu/releases"
-    )
+    release, architecture = _release(root), _DEBIAN.get(_machine(Path(sys.executable)) or 0)  # a kernel may be wider
+    build = _BUILDS.get((release or "", architecture or ""))
+    if build:
+        return f"`sudo apt install ./libedgetpu1-std_{RECOMMENDED}.{build}.deb`, a file from {_RELEASES}"
+    named = " on ".join(part for part in (release, architecture) if part) or "this system"
+    return f"install libedgetpu1-std {RECOMMENDED} from {_RELEASES}, where you see whether there is one for {named}"
 
 
 def not_loaded(said: str, library: str, interpreter: Optional[Interpreter], root: Path = ROOT) -> Reason:
@@ -108,6 +115,8 @@ def _not_loaded(said: str, library: str, instead: str, root: Path) -> Iterator[R
         yield Reason(
             f"{library} needs {missing[1]}, which is not installed", f"`sudo apt install {name}`, or {instead}"
         )
+    if os.sep in library and "No such file" in said and not os.path.exists(library):
+        yield Reason(f"there is no {library}", "correct runtime.library, or leave it out")
     found = [file for file in _files(library, root) if file.exists()]
     ours = _machine(Path(sys.executable))
     if found and all(_machine(file) != ours for file in found):  # which the loader calls missing, or of a wrong class
