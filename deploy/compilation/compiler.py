@@ -23,16 +23,8 @@ from deploy.compilation import log
 from edge.errors import ModelError, RuntimeUnavailableError
 
 NAME = "edgetpu_compiler"
-INSTALL = (
-    "sudo mkdir -p /etc/apt/keyrings && "
-    "curl -fsSL https://packages.cloud.google.com/apt/doc/apt-key.gpg | "
-    "sudo gpg --dearmor --yes -o /etc/apt/keyrings/coral-edgetpu.gpg && "
-    "echo 'deb [signed-by=/etc/apt/keyrings/coral-edgetpu.gpg] "
-    "https://packages.cloud.google.com/apt coral-edgetpu-stable main' | "
-    "sudo tee /etc/apt/sources.list.d/coral-edgetpu.list && "
-    "sudo apt-get update && sudo apt-get install edgetpu-compiler"
-)
-"""Coral's lines, but for `apt-key`, which Debian 13 no longer has: the key goes into a file of its own."""
+_SECTION = 'deploy/README.md, "For an Edge TPU"'
+"""Where the lines stand that install it."""
 _VERSION_TIMEOUT_S = 30.0
 _TELLS_TIME_OUT = 16  # the first version with --timeout_sec
 _OWN_TIME_OUT_SHARE = 1.1  # its own message about the time says more than a kill does, so it goes first
@@ -78,12 +70,16 @@ def absent(system: str, machine: str) -> str:
         system: as `platform.system` tells it.
         machine: as `platform.machine` tells it.
     """
-    what = f"Coral's {NAME} turns a quantized .tflite file into one for an Edge TPU, and is not on PATH"
     if (system, machine) == ("Linux", "x86_64"):
-        return f"{what}: name it with --compiler, or install it from Coral's apt repository: {INSTALL}"
+        return (
+            f"Coral's {NAME}, a program for x86-64 Linux that makes a quantized .tflite file one for an Edge TPU, is "
+            "not on PATH: `sudo apt install edgetpu-compiler` from Coral's apt repository, which is added as in "
+            f"{_SECTION}, or --compiler PATH."
+        )
     return (
-        f"{what}: it is made for x86-64 Linux only, and this is {system} on {machine}; run `edge-deploy compile` on "
-        f"x86-64 and copy the bundle; there it is installed so: {INSTALL}"
+        f"Coral's {NAME}, which makes a quantized .tflite file one for an Edge TPU, is made for x86-64 Linux only, and "
+        f"this is {system} on {machine}: run `edge-deploy compile` on x86-64, where it is installed as in "
+        f"{_SECTION}, and copy the bundle."
     )
 
 
