@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Optional
 from edge import twins
 from edge.errors import AcceleratorError, ModelError
 from edge.runtimes import Runtime, default_threads, open_runtime
+from edge.runtimes.edgetpu.options import numbered
 from edge.runtimes.settings import RuntimeSettings
 from edge.runtimes.trial import require_sound
 
@@ -40,8 +41,13 @@ class Plan(NamedTuple):
     """What was chosen, and why, in a sentence; None where there was no choice."""
 
 
-def plan(files: Files, settings: RuntimeSettings) -> Plan:
+def plan(files: Files, settings: RuntimeSettings, look: bool = True) -> Plan:
     """What to open. Looks for Edge TPUs, in a process of its own, only where "auto" has to choose.
+
+    Args:
+        files: the model's.
+        settings: what may run it.
+        look: False: do not look, as if there were an Edge TPU.
 
     Raises:
         ModelError: the model cannot run there: it is not compiled, or is and would need a twin that is not there.
@@ -59,11 +65,14 @@ def plan(files: Files, settings: RuntimeSettings) -> Plan:
     if compiled is None:
         return Plan(None, files.named, name, None)
     if name == "auto":
+        if not look:
+            return Plan(compiled, uncompiled, settings.interpreter, None)
         return _automatic(compiled, uncompiled, settings)
     if files.named == compiled:
+        there = f", {uncompiled}, or --runtime auto" if uncompiled else ""
         raise ModelError(
-            f"{compiled} was compiled for a Coral Edge TPU, and {name} runs on the CPU: give the .tflite that was "
-            f"compiled, which may be {settings.twin or twins.place(compiled)}, or --runtime auto."
+            f"{compiled} was compiled for a Coral Edge TPU, and {name} runs on the CPU: give the .tflite that it was "
+            f"compiled from{there}."
         )
     return Plan(None, uncompiled, name, None)
 
@@ -75,7 +84,9 @@ def _automatic(compiled: Path, uncompiled: Optional[Path], settings: RuntimeSett
     listed = list_devices(settings.library)
     if listed.devices:
         beside = f"the CPU runs {uncompiled.name} while it does not work" if uncompiled else _looked_for(compiled)
-        choice = f"auto chose an Edge TPU ({_told(listed.devices)}) for {compiled}; {beside}."
+        several = len(settings.devices) > 1
+        chosen = f"{'the Edge TPUs' if several else 'an Edge TPU'} ({_told(settings.devices, listed.devices)})"
+        choice = f"auto chose {chosen} for {compiled}; {beside}."
         return Plan(compiled, uncompiled, settings.interpreter, choice)
     stage, said = ("delegate", "no Edge TPU is plugged in") if listed.problem is None else ("library", listed.problem)
     reason = why(stage, said, settings, settings.devices[0])
@@ -110,9 +121,12 @@ def open_planned(planned: Plan, files: Files, settings: RuntimeSettings) -> Runt
             if files.uncompiled
             else _looked_for(planned.edgetpu)
         )
-        raise AcceleratorError(
-            f"{planned.edgetpu} was compiled for a Coral Edge TPU and none can be used; {hint}. {error}"
-        ) from error
+        needs = (
+            f"needs all of the Edge TPUs that were named, {', '.join(settings.devices)}"
+            if len(settings.devices) > 1
+            else "was compiled for a Coral Edge TPU and none can be used"
+        )
+        raise AcceleratorError(f"{planned.edgetpu} {needs}; {hint}. {error}") from error
 
 
 def _not_compiled(model: Path) -> str:
@@ -125,13 +139,25 @@ def _not_compiled(model: Path) -> str:
 
 def _looked_for(compiled: Path) -> str:
     """That there is no twin, and where one would be found."""
-    place = twins.place(compiled)
+    place, name_it = twins.place(compiled), "name it: --set runtime.twin=FILE"
     if place == compiled:
-        missing = "its name does not tell which file is"
+        missing = f"its name does not tell which file is ({name_it})"
+    elif place.exists():
+        missing = f"{place} is another model's (put the right one there, or {name_it})"
     else:
-        missing = f"{place} is another model's" if place.exists() else f"there is no {place}"
-    return f"it has no uncompiled twin, which the CPU could run: {missing}, and runtime.twin names none"
+        missing = f"there is no {place} (put it there, or {name_it})"
+    return f"it has no uncompiled twin, which the CPU could run: {missing}"
 
 
-def _told(devices: Sequence[ListedDevice]) -> str:
-    return ", ".join(f"{device.kind} {device.path}" for device in devices)
+def _told(names: Sequence[str], devices: Sequence[ListedDevice]) -> str:
+    """What will be opened of the devices that libedgetpu lists; a name to which none belongs stays as it is."""
+    told = []
+    for name in names:
+        kind, _, number = numbered(name).partition(":")
+        if name == "any":  # libedgetpu takes the first on PCIe, else the first on USB, each in its own order
+            paths = [(each.kind, each.path) for each in sorted(devices, key=lambda each: each.kind != "pci")]
+        else:
+            paths = sorted((each.kind, each.path) for each in devices if each.kind == kind)
+        at = int(number or 0)
+        told.append(" ".join(paths[at]) if at < len(paths) else name)
+    return ", ".join(told)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, Optional, cast
+from typing import Annotated, NamedTuple, Optional, Union, cast
 
 import msgspec
 from msgspec import Meta
@@ -18,10 +19,11 @@ from edge.errors import ConfigError, EdgeError, LabelError, ModelError
 from edge.runtimes import Runtime, TensorDetails, require_name
 from edge.runtimes.settings import RuntimeSettings
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
-from edge.tflite_file import TfliteFile
+from edge.tflite_file import TensorFacts, TfliteFile
 from edge.twins import Twin
 
 _LEAST_CROP = 0.001
+_Tensor = Union[TensorDetails, TensorFacts]
 _DTYPES = ("uint8", "int8", "float32")
 _SCALE_TOLERANCE = 1e-6  # relative; YAML keeps a float32 scale as its shortest decimal
 
@@ -71,8 +73,16 @@ def open_model(
     return open_prepared(prepare(model, settings, options), settings, options)
 
 
-def prepare(model: str, settings: RuntimeSettings, options: Optional[BareOptions] = None) -> Prepared:
+def prepare(
+    model: str, settings: RuntimeSettings, options: Optional[BareOptions] = None, look: bool = True
+) -> Prepared:
     """Read what `open_model` opens; no runtime sees it yet.
+
+    Args:
+        model: as for `open_model`.
+        settings: as for `open_model`.
+        options: as for `open_model`.
+        look: False: do not look for Edge TPUs; see `edge.choosing.plan`.
 
     Raises:
         EdgeError: see `open_model`.
@@ -83,13 +93,17 @@ def prepare(model: str, settings: RuntimeSettings, options: Optional[BareOptions
     if path.is_dir():
         bundle = _open_folder(path, settings, options)
         files = Files(bundle.path, bundle.compiled, bundle.path, trusted=True)
-        return Prepared(bundle, files, plan(files, settings))
+        return Prepared(bundle, files, plan(files, settings, look))
     facts = tflite_file.read(path)
     twin = _twin(path, facts, settings) if facts.edgetpu else None
     uncompiled = path if not facts.edgetpu else twin.path if twin else None
     files = Files(path, path if facts.edgetpu else None, uncompiled, trusted=False)
-    planned = plan(files, settings)
-    return Prepared(_open_bare(path, facts, twin, options), files, planned)
+    planned = plan(files, settings, look)
+    bundle = _open_bare(path, facts, twin, options)
+    if planned.edgetpu and facts.inputs and facts.outputs:  # before it takes seconds to open
+        _check_shape(path, facts.inputs, facts.outputs)
+        _complete_bare(bundle, facts.inputs[0], facts.outputs[0], options)
+    return Prepared(bundle, files, planned)
 
 
 def open_prepared(
@@ -99,11 +113,12 @@ def open_prepared(
     bundle, files, planned = prepared
     opened = open_planned(planned, files, settings)
     try:
-        _check_shape(bundle.path, opened)
+        inputs, outputs = opened.input_details, opened.output_details
+        _check_shape(bundle.path, inputs, outputs)
         if bundle.contract:
             _check_contract(bundle.contract, opened)
         else:
-            bundle = _complete_bare(bundle, opened, options or BareOptions())
+            bundle = _complete_bare(bundle, inputs[0], outputs[0], options or BareOptions())
         return msgspec.structs.replace(bundle, choice=planned.choice), opened
     except Exception:
         opened.close()
@@ -145,9 +160,8 @@ def _open_bare(path: Path, facts: TfliteFile, twin: Optional[Twin], options: Bar
     return Bundle(path.stem, path, bundles.sha256_of(path), None, None, names, facts, None, compiled)
 
 
-def _check_shape(path: Path, runtime: Runtime) -> None:
+def _check_shape(path: Path, inputs: Sequence[_Tensor], outputs: Sequence[_Tensor]) -> None:
     """A classifier has one image input and one output with a number for each class."""
-    inputs, outputs = runtime.input_details, runtime.output_details
     if len(outputs) != 1:
         names = ", ".join(detail.name for detail in outputs)
         raise ModelError(
@@ -210,15 +224,17 @@ def _compare(contract: bundles.Contract, what: str, given: object, expected: obj
         )
 
 
-def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bundle:
-    given, output = runtime.input_details[0], runtime.output_details[0]
+def _complete_bare(bundle: Bundle, given: _Tensor, output: _Tensor, options: BareOptions) -> Bundle:
     mean, std = _normalization(bundle, given, options)
     classes = max(output.shape)
     names, offset = label_files.fit(bundle.labels, classes, options.background, options.labels or f"{bundle.path}")
     activation = options.activation or cast(Optional[Activation], bundle.facts.activation)
     if activation is None:
+        place = twins.place(bundle.path)
+        beside = f", or put the file that it was compiled from, {place.name}, beside it"
         raise ConfigError(
-            f"{bundle.path} does not tell what its outputs are: say --activation softmax, sigmoid or logits."
+            f"{bundle.path} does not tell what its outputs are: say --activation softmax, sigmoid or logits"
+            f"{beside if bundle.compiled and not place.exists() else ''}."
         )
     spec = InputSpec(
         height_px=given.shape[1],
@@ -248,9 +264,7 @@ def _complete_bare(bundle: Bundle, runtime: Runtime, options: BareOptions) -> Bu
     )
 
 
-def _normalization(
-    bundle: Bundle, given: TensorDetails, options: BareOptions
-) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(bundle: Bundle, given: _Tensor, options: BareOptions) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std by the flags; else a uint8 input takes the pixel itself; else by the file's TFLite metadata."""
     mean, std = options.mean, options.std
     if (mean is None) != (std is None):

@@ -52,8 +52,8 @@ def find(compiled: Path, facts: TfliteFile, named: Optional[str]) -> Optional[Tw
     difference = tflite_file.difference(twin.facts, facts) or _in_labels(twin, tflite_file.packed_labels(compiled))
     if difference:
         raise ModelError(
-            f"{path} is not the uncompiled twin of {compiled}: {difference}; name the .tflite that was compiled as "
-            "runtime.twin."
+            f"{path} is not the uncompiled twin of {compiled}: {difference}; put the .tflite that it was compiled "
+            "from there, or name it: --set runtime.twin=FILE."
         )
     return twin
 

@@ -70,6 +70,10 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
         ("fps: " + "9" * 9999, r"fps is 9{60}…: expected a number"),
         ("camera: {fourcc: MJPEG}", r"camera\.fourcc is MJPEG: expected four letters, such as MJPG or YUYV\."),
         ("runtime: {name: tpu}", r"No runtime 'tpu': expected one of auto, litert, tflite, edgetpu\."),
+        (
+            "runtime: {device: 'usb:0,usb:1'}",
+            r"expected any, usb, usb:N, .* \(several: \[usb:0, usb:1\], or --device twice",
+        ),
         ("schedule: [06:00-20:00, 5]", r"schedule\[1\] is 5: expected text\."),
         ("schedule: [06:00-20:00, 6-8]", r"The schedule has '6-8', which is no span of time"),
         ("schedule: 06:00-20:00", r"schedule is 06:00-20:00: expected a list, each item text\."),

@@ -325,6 +325,14 @@ def test_the_library_is_there_and_not_found(tmp_path: Path) -> None:
     assert told == f"{path} is there and the loader does not find it: `sudo ldconfig`"
 
 
+def test_a_library_by_a_path_where_none_is(tmp_path: Path) -> None:
+    path = str(tmp_path / "libedgetpu.so")
+    problem = list_devices(path).problem
+    assert problem is not None
+    told = not_loaded(path, problem, tmp_path)
+    assert told == f"there is no {path}: correct runtime.library, or leave it out"
+
+
 def test_the_file_is_no_library(tmp_path: Path) -> None:
     path = tmp_path / "libedgetpu.so.1"
     path.write_text("<html>404</html>")

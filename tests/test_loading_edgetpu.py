@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge import Classifier, tflite_file
+from edge.choosing import Files, plan
 from edge.errors import AcceleratorError, ConfigError, EdgeError, LabelError, ModelError
 from edge.images import read_rgb
 from edge.loading import BareOptions
@@ -122,7 +123,33 @@ def test_auto_takes_the_edge_tpu_that_is_there(pair: Path, tiny: TinyModels, sta
     options = BareOptions(labels=str(tiny.labels), activation="softmax")
     with opened(pair, standin, options) as classifier:
         assert classifier.classify(RED).backend == STAND_IN
-        assert f"there is no {pair.with_name('tiny.tflite')}" in str(classifier.bundle.choice)
+        told = f"there is no {pair.with_name('tiny.tflite')} (put it there, or name it: --set runtime.twin=FILE)."
+        assert told in str(classifier.bundle.choice)
+
+
+@pytest.mark.parametrize(
+    ("there", "device", "chosen"),
+    [
+        ("usb,usb", "any", "an Edge TPU (usb /sys/bus/usb/devices/2-1)"),
+        ("usb,pci", "any", "an Edge TPU (pci /dev/apex_0)"),
+        ("usb,usb", "usb:1", "an Edge TPU (usb /sys/bus/usb/devices/2-2)"),
+        ("usb,pci", ("usb", "pci:0"), "the Edge TPUs (usb /sys/bus/usb/devices/2-1, pci /dev/apex_0)"),
+        ("usb", "usb:1", "an Edge TPU (usb:1)"),
+    ],
+)
+def test_auto_tells_which_one_it_opens(pair: Path, standin: Standin, there: str, device: Any, chosen: str) -> None:
+    standin.set(devices=there)
+    settings = RuntimeSettings(device=device, library=standin.library)
+    planned = plan(Files(pair, pair, None, trusted=False), settings)
+    assert str(planned.choice).startswith(f"auto chose {chosen} for {pair}; ")
+
+
+def test_all_that_are_named_are_needed(pair: Path, tiny: TinyModels, standin: Standin) -> None:
+    options = BareOptions(labels=str(tiny.labels))
+    with pytest.raises(AcceleratorError, match=r"needs all of the Edge TPUs that were named, usb:0, usb:1;") as error:
+        opened(pair, standin, options, name="edgetpu", device=("usb:0", "usb:1"))
+    assert "The Edge TPU usb:1 cannot be opened because only usb:0 is connected" in str(error.value)
+    assert "none can be used" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +179,12 @@ def test_auto_without_an_edge_tpu(
 def test_a_cpu_by_name_is_told_what_to_run_instead(pair: Path, standin: Standin, runtime: str) -> None:
     with pytest.raises(ModelError, match="was compiled for a Coral Edge TPU") as error:
         opened(pair, standin, name=runtime)
-    assert str(pair.with_name("tiny.tflite")) in str(error.value)
+    twin = pair.with_name("tiny.tflite")
+    told = f"{runtime} runs on the CPU: give the .tflite that it was compiled from"
+    assert f"{told}, {twin}, or --runtime auto." in str(error.value)
+    twin.unlink()
+    with pytest.raises(ModelError, match=f"{told}\\."):
+        opened(pair, standin, name=runtime)
 
 
 def test_a_model_that_was_not_compiled(pair: Path, tiny: TinyModels, standin: Standin) -> None:
@@ -265,7 +297,7 @@ def test_what_the_compiled_file_does_not_tell_is_its_twins(tiny: TinyModels, tmp
             opened(model, standin, name="edgetpu")
     with pytest.raises(ConfigError, match="--mean and --std"):
         opened(model, standin, BareOptions(labels=str(tiny.labels)), name="edgetpu")
-    with pytest.raises(ConfigError, match="--activation"):
+    with pytest.raises(ConfigError, match=r"--activation .*, or put the file .*, tiny\.tflite, beside it\."):
         opened(model, standin, BareOptions(labels=str(tiny.labels), mean=(127.5,), std=(127.5,)), name="edgetpu")
     twin.write_bytes(packed(bare))
     with opened(model, standin, name="edgetpu") as classifier:

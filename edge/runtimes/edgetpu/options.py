@@ -9,6 +9,7 @@ from typing import Optional
 from edge.errors import ConfigError
 
 _DEVICE = re.compile(r"any|(usb|pci)(:\d{1,3})?")
+_EXPECTED = "any, usb, usb:N, pci or pci:N, N counting from 0 (several: [usb:0, usb:1], or --device twice)"
 
 
 def require_devices(devices: Sequence[str]) -> None:
@@ -18,10 +19,10 @@ def require_devices(devices: Sequence[str]) -> None:
         ConfigError: one is not.
     """
     if not devices:
-        raise ConfigError("No device is named: expected any, usb:N or pci:N, N counting from 0.")
+        raise ConfigError(f"No device is named: expected {_EXPECTED}.")
     for device in devices:
         if not _DEVICE.fullmatch(device):
-            raise ConfigError(f"No Edge TPU can be called {device!r}: expected any, usb:N or pci:N, N counting from 0.")
+            raise ConfigError(f"No Edge TPU can be called {device!r}: expected {_EXPECTED}.")
     exact = [numbered(device) for device in devices]
     if len(devices) > 1 and ("any" in exact or len(set(exact)) < len(exact)):
         raise ConfigError(
