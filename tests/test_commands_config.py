@@ -13,6 +13,7 @@ from edge.cli import cli
 from edge.commands import complain, configured, require_journal
 from edge.config.document import KEYS
 from edge.errors import ConfigError
+from tests.conftest import MODEL, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +119,33 @@ def test_check_warns_of_a_model_that_cannot_run_on_an_edge_tpu(tmp_path: Path, c
     (line,) = advice(path, model__path=model)
     assert f"there is no {compiled_model / 'model.tflite'}" in line
     assert advice(path, model__path=model, runtime__twin=compiled_model / "another.tflite") == []
+
+
+def test_check_warns_of_what_a_run_refuses(tmp_path: Path, compiled_model: Path) -> None:
+    model = compiled_model / "model_edgetpu.tflite"
+    path = written(tmp_path, f"model: {{path: {model}, bare: {{labels: {ROOT / 'models' / MODEL / 'labels.txt'}}}}}")
+    assert advice(path) == []
+    (line,) = advice(path, runtime__name="litert")
+    assert line.startswith(f"Warning: model.path: {model} was compiled for a Coral Edge TPU, and litert runs on the")
+    for name in ("auto", "edgetpu"):
+        assert (
+            advice(path, runtime__name=name, runtime__twin=tmp_path / "absent", runtime__library="/nowhere/x.so")
+            == [
+                f"Warning: runtime.twin: Cannot read the model {tmp_path}/absent: No such file or directory.",
+                "Warning: runtime.library: there is no /nowhere/x.so: correct it, or leave it out.",
+            ][: 1 if name == "auto" else 2]
+        )
+        (line,) = advice(path, runtime__name=name, runtime__library="/nowhere/x.so")
+        assert line == "Warning: runtime.library: there is no /nowhere/x.so: correct it, or leave it out."
+
+
+def test_a_command_warns_of_an_edge_tpu_that_is_not_used(capsys: pytest.CaptureFixture[str]) -> None:
+    configured(None, {"device": ("usb:0",)})
+    warned = capsys.readouterr().err
+    assert warned.startswith("Warning: runtime.device is for an Edge TPU, and has no effect: efficientnet_lite0_int8 ")
+    configured(None, {"device": ("usb:0",), "model": "absent"})
+    configured(None, {"runtime": "litert", "threads": 1})
+    assert capsys.readouterr().err == ""
 
 
 def test_check_warns_of_passwords(tmp_path: Path) -> None:

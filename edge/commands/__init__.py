@@ -122,7 +122,13 @@ def configured(path: Optional[Path], options: dict[str, Any]) -> Config:
 
     for sentence in config.misspelt(os.environ):
         warn(sentence)
-    return config.effective(path, os.environ, options).config
+    found = config.effective(path, os.environ, options)
+    if any(key.startswith("runtime.") for key in found.origins):
+        from edge.config.advice import without_effect
+
+        for sentence in without_effect(found.config, found.origins):
+            warn(visible(printable(sentence)))
+    return found.config
 
 
 def opened(config: Config, top: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Collection, Iterator
@@ -40,6 +41,7 @@ def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
         yield f"model.path: {error}"
     else:
         yield from _of_runtime(config, given)
+        yield from without_effect(config, given)
     for key in given:
         for prefix, (other, needed) in _WITHOUT_EFFECT.items():
             if (
@@ -52,13 +54,23 @@ def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
 
 def _of_runtime(config: Config, given: Collection[str]) -> Iterator[str]:
     runtime = config.runtime
+    try:
+        planned = prepare(config.model.path, runtime, config.model.bare, look=False).planned
+    except EdgeError as error:
+        yield f"{'runtime.twin' if runtime.twin and runtime.twin in str(error) else 'model.path'}: {error}"
+        needed = runtime.name == "edgetpu"
+    else:
+        needed = planned.edgetpu is not None
+    if needed and os.sep in runtime.library and not os.path.exists(runtime.library):
+        yield f"runtime.library: there is no {runtime.library}: correct it, or leave it out."
+    if runtime.name == "edgetpu" and "runtime.retry_s" in given and runtime.fallback is None:
+        yield "runtime.retry_s has no effect without runtime.fallback: cpu."
+
+
+def without_effect(config: Config, given: Collection[str]) -> Iterator[str]:
+    """A sentence for each key that is for an Edge TPU, where none will run the model; see `warnings`."""
+    runtime = config.runtime
     if runtime.name == "edgetpu":
-        try:
-            prepare(config.model.path, runtime, config.model.bare)
-        except EdgeError as error:
-            yield f"model.path: {error}"
-        if "runtime.retry_s" in given and runtime.fallback is None:
-            yield "runtime.retry_s has no effect without runtime.fallback: cpu."
         return
     if runtime.name != "auto":
         reason = f"runtime.name is {runtime.name}, which runs on the CPU"
@@ -73,8 +85,8 @@ def _of_runtime(config: Config, given: Collection[str]) -> Iterator[str]:
 
 def _compiled(model: str) -> Optional[bool]:
     """Whether a model is there for an Edge TPU too; None where it cannot be read."""
-    path = bundle.locate(model)
     try:
+        path = bundle.locate(model)
         return bundle.read_contract(path).edgetpu is not None if path.is_dir() else tflite_file.read(path).edgetpu
     except ModelError:
         return None
