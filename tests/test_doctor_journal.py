@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -106,6 +107,14 @@ def test_the_configuration_that_is_named(tmp_path: Path) -> None:
     doubtful = write(tmp_path, "doubtful.yaml", "motion: {threshold: 0.5}\n")
     assert "has no effect without gate: motion" in told(configuration.examine(case(Path("/"), doubtful)), "warning")
     assert "Cannot read" in told(configuration.examine(case(Path("/"), tmp_path / "absent.yaml")), "blocks")
+
+
+def test_without_a_file_a_model_is_told_of_once(tiny: Any) -> None:
+    for of in (["model.path=my_bundle"], [f"model.path={tiny['softmax_uint8']}", "runtime.name=edgetpu"]):
+        found = list(configuration.examine(case(Path("/"), None, *of)))
+        assert (levels(found), told(found, "warning")) == (["note"], "")
+    found = list(configuration.examine(case(Path("/"), None, "runtime.device=usb:0")))
+    assert told(found, "warning").endswith("-> correct it.")
 
 
 def test_the_installed_services_configuration(tmp_path: Path) -> None:

@@ -10,8 +10,10 @@ import pytest
 
 from edge.doctor import golden, models
 from edge.loading import BareOptions
+from tests.accelerators import bound_by_permissions
 from tests.conftest import MODEL, ROOT
 from tests.doctoring import case, levels, package, told
+from tests.edgetpu import compiled
 
 
 def test_a_damaged_bundle_blocks_only_where_it_is_configured(
@@ -76,7 +78,30 @@ def test_what_never_ends_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert found.why == "it was not done within 1 s"
 
 
-def test_the_compiled_twin_of_a_bundle_is_known(compiled_bundle: Path, compiled_model: Path) -> None:
+def test_what_a_compiled_file_does_not_tell_is_asked_for_as_by_a_run(tiny: Any, tmp_path: Path) -> None:
+    model = tmp_path / "tiny_edgetpu.tflite"
+    model.write_bytes(compiled(Path(tiny["softmax_uint8"]).read_bytes()))
+    labels, activation = f"model.bare.labels={tiny.labels}", "model.bare.activation=softmax"
+    for name in ("auto", "edgetpu"):
+        of = [Path("/"), None, f"model.path={model}", f"runtime.name={name}"]
+        found = told(models.examine(case(*of, labels)), "blocks")
+        assert (
+            f"{model} does not tell what its outputs are: say --activation softmax, sigmoid or logits, or put the file "
+            "that it was compiled from, tiny.tflite, beside it. -> correct what it names"
+        ) in found
+    assert "has no labels inside" in told(models.examine(case(*of, activation)), "blocks")
+    assert not told(models.examine(case(*of, labels, activation)), "blocks")
+
+
+def test_a_file_that_is_not_this_users_to_read(tiny: Any, tmp_path: Path) -> None:
+    model = Path(shutil.copy(tiny["softmax_uint8"], tmp_path / "tiny.tflite"))
+    model.chmod(0o060)
+    with bound_by_permissions():
+        found = models.examine(case(Path("/"), None, f"model.path={model}"))
+        assert f"Permission denied. -> make it readable: `chmod a+r {model}`." in told(found, "blocks")
+
+
+def test_the_compiled_twin_of_a_bundle_is_known(compiled_bundle: Path, compiled_model: Path, tiny: Any) -> None:
     assert models.compiled_file(compiled_bundle) == compiled_bundle / "model_edgetpu.tflite"
     assert models.compiled_file(compiled_model / "model_edgetpu.tflite") == compiled_model / "model_edgetpu.tflite"
     assert models.compiled_file(compiled_model / "model.tflite") is None
@@ -85,6 +110,10 @@ def test_the_compiled_twin_of_a_bundle_is_known(compiled_bundle: Path, compiled_
     found = list(models.examine(case(Path("/"), None, named, labels)))
     assert "model.tflite: can be opened and run on" in told(found, "ok")
     assert "model_edgetpu.tflite is compiled for an Edge TPU" in told(found, "note")
+    (compiled_model / "model.tflite").write_bytes(Path(tiny["softmax_uint8"]).read_bytes())
+    found = told(models.examine(case(Path("/"), None, named, labels)), "blocks")
+    assert "model.tflite is not the uncompiled twin of " in found
+    assert "-> put the right model.tflite there." in found
     shutil.copy(compiled_bundle / "labels.txt", compiled_bundle / "model_edgetpu.tflite")
     assert models.compiled_file(compiled_bundle) is None
     found = list(models.examine(case(Path("/"), None, f"model.path={compiled_bundle}")))

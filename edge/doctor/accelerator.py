@@ -12,7 +12,7 @@ import msgspec
 from edge import device, twins
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, Level, note, ok, warning
-from edge.doctor.models import compiled_file, meant_path
+from edge.doctor.models import compiled_file, is_uncompiled, meant_path
 from edge.doctor.runtimes import MODULES
 from edge.runtimes.edgetpu import attached, diagnosis, library
 from edge.runtimes.edgetpu.attached import Node, PciAccelerator, UsbAccelerator
@@ -38,7 +38,7 @@ def examine(case: Case) -> Iterator[Finding]:
         yield note("there is no Edge TPU, and none is asked for.")
         return
     level = _level(case, meant, compiled, bool(usb or pci))
-    if name == "edgetpu" and meant is not None and compiled is None:
+    if name == "edgetpu" and meant is not None and is_uncompiled(meant):
         yield Finding(
             "blocks",
             f"the runtime edgetpu is asked for, and {case.config.model.path} is not compiled for an Edge TPU.",
@@ -48,7 +48,7 @@ def examine(case: Case) -> Iterator[Finding]:
         yield Finding(
             "blocks",
             f"{compiled.name} is compiled for an Edge TPU, and the runtime {name} is the CPU's.",
-            "name the .tflite that was compiled, or leave the runtime to auto.",
+            "name the .tflite that it was compiled from, or leave the runtime to auto.",
         )
     listed = library.list_devices(case.config.runtime.library, _LIST_S) if case.root == device.ROOT else None
     yield from _library(case, level, listed)

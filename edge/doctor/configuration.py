@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, blocks, note, ok, warning
 
+_TOLD_ELSEWHERE = ("model.path: ", "runtime.twin: ", "runtime.library: ")
+"""What the sections models and accelerator tell."""
+
 
 def examine(case: Case) -> Iterator[Finding]:
     """The file, the environment and the command line."""
@@ -17,8 +20,10 @@ def examine(case: Case) -> Iterator[Finding]:
     for sentence in case.meant.problems:
         yield blocks(sentence, "correct it; `edge config check` tells whether all is well then.")
     doubtful = [*misspelt(os.environ), *warnings(case.config, case.meant.origins)]
+    if case.file is None:
+        doubtful = [sentence for sentence in doubtful if not sentence.startswith(_TOLD_ELSEWHERE)]
     for sentence in doubtful:
-        yield warning(sentence, "correct it, then `edge config check`.")
+        yield warning(sentence, "correct it, then `edge config check`." if case.file else "correct it.")
     if case.meant.problems or doubtful:
         return
     if case.file is None:

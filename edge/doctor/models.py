@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, Optional
+
+import msgspec
 
 from edge import bundle as bundles
 from edge import tflite_file, twins
@@ -12,10 +15,11 @@ from edge.doctor import golden
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, blocks, note, ok, warning
 from edge.doctor.runtimes import MODULES, working, works
-from edge.errors import ModelError
+from edge.errors import EdgeError, ModelError
 from edge.inventory import describe
-from edge.loading import BareOptions
+from edge.loading import BareOptions, prepare
 
+_CORRECT = "correct what it names, or name another with model.path (--model)."
 _RESTORE = "restore its files (for the shipped one: install again), or name another with model.path (--model)."
 
 
@@ -24,13 +28,14 @@ class _Model(NamedTuple):
     path: Path
     problem: Optional[str]
     bare: bool
+    fix: str = _RESTORE
 
 
 def examine(case: Case) -> Iterator[Finding]:
     """The configured model, then the other bundles that are found."""
     try:
         meant = bundles.locate(case.config.model.path)
-        models = list(_models(meant, case.config.runtime.twin))
+        models = list(_models(meant, case))
     except ModelError as error:
         yield blocks(str(error), "name one that is there with model.path (--model), or correct $EDGE_MODELS.")
         return
@@ -42,7 +47,7 @@ def examine(case: Case) -> Iterator[Finding]:
         answer = answers.get(each)
         if each.problem is not None or (answer is not None and answer.why is not None):
             told = each.problem or (answer.why if answer else "")
-            yield grave(f"{each.name}: {told}", _RESTORE)
+            yield grave(f"{each.name}: {told}", each.fix)
         elif answer is None:
             yield note(f"{each.name}: as promised, and not tried, as no runtime works.")
         else:
@@ -72,24 +77,45 @@ def compiled_file(meant: Optional[Path]) -> Optional[Path]:
         return None
 
 
-def _models(meant: Path, named_twin: Optional[str]) -> Iterator[_Model]:
+def is_uncompiled(meant: Path) -> bool:
+    """Whether a model can be read, and is not there for an Edge TPU."""
+    try:
+        return (bundles.open_bundle(meant).compiled is None) if meant.is_dir() else not tflite_file.read(meant).edgetpu
+    except ModelError:
+        return False
+
+
+def _models(meant: Path, case: Case) -> Iterator[_Model]:
     """What is configured, then the other bundles that are found."""
-    if meant.is_dir():
-        yield _Model(meant.name, meant, describe(meant).problem, bare=False)
+    settings = case.config.runtime
+    # Of a model and a runtime that do not fit each other accelerator tells.
+    fits = settings.name != "edgetpu" or not is_uncompiled(meant)
+    settings = settings if fits else msgspec.structs.replace(settings, name="auto")
+    try:
+        files = prepare(str(meant), settings, case.config.model.bare, look=False).files
+    except EdgeError as error:
+        if settings.name not in MODULES or compiled_file(meant) != meant:
+            yield _Model(meant.name, meant, str(error), not meant.is_dir(), _fix(meant, settings.twin, error))
     else:
-        try:
-            facts = tflite_file.read(meant)
-            twin = twins.find(meant, facts, named_twin) if facts.edgetpu else None
-        except ModelError as error:
-            yield _Model(meant.name, meant, str(error), bare=True)
-        else:
-            if not facts.edgetpu:
-                yield _Model(meant.name, meant, None, bare=True)
-            elif twin is not None:
-                yield _Model(twin.path.name, twin.path, None, bare=True)
+        if files.uncompiled is not None:
+            path = meant if meant.is_dir() else files.uncompiled
+            yield _Model(path.name, path, None, bare=not meant.is_dir())
     for folder in bundles.found():
         if folder.resolve() != meant.resolve():
             yield _Model(folder.name, folder, describe(folder).problem, bare=False)
+
+
+def _fix(meant: Path, twin: Optional[str], error: EdgeError) -> str:
+    """What to do about a model that is refused."""
+    right = Path(twin) if twin else twins.place(meant)
+    if "Permission denied" in str(error):
+        files = sorted(meant.iterdir()) if meant.is_dir() else [meant, right]
+        closed = [file for file in files if file.is_file() and not os.access(file, os.R_OK, effective_ids=True)]
+        if closed:
+            return f"make it readable: `chmod a+r {closed[0]}`."
+    if "is not the uncompiled twin" in str(error):
+        return f"put the right {right.name} there."
+    return _RESTORE if meant.is_dir() else _CORRECT
 
 
 def _runtime(case: Case) -> Optional[str]:
