@@ -1,7 +1,8 @@
 """`pytest -m hardware`: what tests/test_runtimes_edgetpu.py asks the stand-in, asked of an Edge TPU and its libedgetpu.
 
 The model is Coral's MobileNetV1 in $EDGE_TEST_DATA/coral, or $EDGE_TPU_MODEL: a path x_edgetpu.tflite with x.tflite
-beside it. $EDGE_TPU_DEVICE is usb:N or pci:N where several are plugged in, $EDGE_TPU_LIBRARY another libedgetpu.
+beside it; where that is set, nothing is skipped. $EDGE_TPU_DEVICE is usb:N or pci:N where several are plugged in,
+$EDGE_TPU_LIBRARY another libedgetpu.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ TWIN = MODEL.with_name(MODEL.name.replace("_edgetpu.tflite", ".tflite"))
 SETTINGS = RuntimeSettings(
     "edgetpu", device=os.environ.get("EDGE_TPU_DEVICE", "any"), library=os.environ.get("EDGE_TPU_LIBRARY", NAME)
 )
+DOCTOR = "`edge doctor --runtime edgetpu` tells what to install"
 MOST_STEPS_APART = 3
 """Between scores of the Edge TPU and of the CPU, which round differently, in steps of the output's scale."""
 BACK_S = 90.0
@@ -42,15 +44,16 @@ BACK_S = 90.0
 
 @pytest.fixture(scope="module", autouse=True)
 def _edge_tpu() -> None:
-    """Skips without libedgetpu, an Edge TPU or a model."""
+    """Skips without libedgetpu, an Edge TPU or a model; fails where EDGE_TPU_MODEL says that they are meant to be."""
+    without = pytest.fail if "EDGE_TPU_MODEL" in os.environ else pytest.skip
     listed = list_devices(SETTINGS.library)
     if listed.problem:
-        pytest.skip(f"{SETTINGS.library} cannot be asked for Edge TPUs: {listed.problem}")
+        without(f"{SETTINGS.library} cannot be asked for Edge TPUs: {listed.problem}; {DOCTOR}")
     if not listed.devices:
-        pytest.skip(f"{SETTINGS.library} ({listed.version}) finds no Edge TPU: plug one in")
+        without(f"{SETTINGS.library} ({listed.version}) finds no Edge TPU: plug one in; {DOCTOR}")
     for path in (MODEL, TWIN):
         if not path.is_file():
-            pytest.skip(f"no model at {path} (set EDGE_TPU_MODEL or EDGE_TEST_DATA)")
+            without(f"no model at {path} (set EDGE_TPU_MODEL or EDGE_TEST_DATA)")
 
 
 @pytest.fixture
