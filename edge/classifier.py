@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, Optional, Union, cast
+from typing import NamedTuple, Optional, Union, cast
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, golden_picture
+from edge import golden
+from edge.bundle import Bundle
 from edge.errors import ModelError
 from edge.loading import BareOptions, open_model
 from edge.records import Frame, Ran, Record, Timings
@@ -251,37 +252,28 @@ class Classifier:
         )
 
     def check_golden(self) -> None:
-        """Run the bundle's golden input and compare the top 5; a bare file has none and passes.
+        """Run the bundle's golden input, see `edge.golden`; a bare file has none and passes.
 
-        An accelerator rounds in other places than the CPU, on which the bundle was verified, and that may swap classes
-        that are nearly alike: of its answer only the first class must agree.
+        Each accelerator that is opened later is tried with it too, before it gets a frame.
 
         Raises:
             ModelError: the answer differs: the runtime or the file does not do what was verified.
         """
-        contract = self.bundle.contract
-        if contract is None:
+        tensor, runtime = golden.tensor(self.bundle), self.runtime
+        if tensor is None:
             return
-        picture = golden_picture(contract.golden.seed, self.input.height_px, self.input.width_px)
-        given = tuple(prediction.class_id for prediction in self._answer(picture))
-        backend = self.runtime.answered_by
-        count = len(contract.golden.top5) if backend == "cpu" else 1
-        expected = contract.golden.top5[:count]
-        if given[:count] != expected:
-            top, are = ("top 5", "are") if count > 1 else ("first class", "is")
-            raise ModelError(
-                f"The bundle {contract.name} fails its golden input on {self.runtime.name} {self.runtime.version} "
-                f"({backend}): its {top} {are} {list(given[:count])}, {contract.name} promises {list(expected)}; "
-                "restore the bundle or use another runtime version."
-            )
-
-    def _answer(self, picture: NDArray[np.uint8]) -> Any:
-        Preprocessor(msgspec.structs.replace(self.input, resize="squash")).fill(picture, self.runtime.input())
+        runtime.input()[...] = tensor
         started_ns = time.monotonic_ns()
-        self.runtime.invoke()
+        runtime.invoke()
         if self._first_invoke_ns is None:
             self._first_invoke_ns = time.monotonic_ns() - started_ns
-        return top(self.runtime.output(), self.output, self.bundle.labels, 5)
+        who = f"{runtime.name} {runtime.version}"
+        wrong = golden.wrong(self.bundle, runtime.output(), who, runtime.answered_by)
+        if wrong:
+            raise ModelError(wrong)
+        if self._elsewhere:
+            bundle, backend = self.bundle, runtime.backend
+            self._elsewhere.vet(tensor, lambda output: golden.wrong(bundle, output, who, backend))
 
     def close(self) -> None:
         """Free the interpreter."""

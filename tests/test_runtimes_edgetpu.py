@@ -457,3 +457,24 @@ def test_no_process_outlives_one_that_was_killed(standin: Standin, small: Small,
         finally:
             parent.kill()
     wait_until(lambda: not is_alive(child))
+
+
+def test_one_that_is_opened_later_is_tried_before_it_gets_a_frame(opened: Open, standin: Standin, small: Small) -> None:
+    standin.set(devices="")
+    run = opened(twin=True)
+    seen = []
+
+    def judge(output: np.ndarray) -> Optional[str]:
+        seen.append(output)
+        return "its answer is wrong" if len(seen) == 1 else None
+
+    run.runtime.vet(small.pictures[1], judge)
+    standin.set(devices="usb")
+    run.until(lambda: len(seen) == 2)
+    run.until(lambda: bool(run.told("backend found")))
+    assert run.frames(3) == [STANDIN] * 3
+    run.check()
+    assert [lost["cause"] for lost in run.told("backend lost")] == ["refused", "error"]
+    assert run.told("backend lost")[-1]["why"].endswith("its answer is wrong.")
+    for output in seen:
+        np.testing.assert_array_equal(output, small.answers[1])

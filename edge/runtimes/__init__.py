@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,6 +38,9 @@ OnEvent = Callable[[str, dict[str, Any]], None]
 """Called on the thread that classifies, with an event's kind and detail: "backend lost" (backend, device, cause, why),
 "backend found" (backend, device, after: seconds since it was lost), "fell back" (to, why), from
 when on it is left alone for a while. A cause is "opening" (it takes long) or one of `edge.runtimes.edgetpu.words`."""
+Judge = Callable[[NDArray[np.generic]], Optional[str]]
+"""Says what is wrong with an output tensor, if anything."""
+_SCALE_TOLERANCE = 1e-6
 MOST_THREADS = 4  # XNNPACK gains little past the four cores of a Pi, and oversubscribing costs a lot
 
 
@@ -50,6 +54,15 @@ class TensorDetails(msgspec.Struct, frozen=True):
     scale: Optional[float]
     """None when the tensor is not quantized."""
     zero_point: Optional[int]
+
+    def like(self, other: TensorDetails) -> bool:
+        """Whether all but the names is the same, but for what rounding does to a scale."""
+        mine, theirs = ((each.shape, each.dtype, each.zero_point) for each in (self, other))
+        return mine == theirs and math.isclose(self.scale or 0.0, other.scale or 0.0, rel_tol=_SCALE_TOLERANCE)
+
+    def zeros(self) -> NDArray[np.generic]:
+        """Room for it."""
+        return np.zeros(self.shape, self.dtype)
 
 
 class Runtime(Protocol):
@@ -98,6 +111,9 @@ class ConcurrentRuntime(Runtime, Protocol):
     """Accelerators that are used at once."""
     first_ns: Optional[int]
     """What the first inference on an accelerator took; None before it."""
+
+    def vet(self, tensor: NDArray[np.generic], judge: Judge) -> None:
+        """Have each accelerator that is opened from now on run an input first; one whose output is wrong is lost."""
 
     def takes(self) -> bool:
         """Whether `begin` would find somebody who is free."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import AcceleratorError
-from edge.runtimes import Done, OnEvent, Runtime, TensorDetails, require
+from edge.runtimes import Done, Judge, OnEvent, Runtime, TensorDetails, require
 from edge.runtimes.edgetpu.lane import Job, Lane
 from edge.runtimes.edgetpu.options import require_devices
 from edge.runtimes.edgetpu.process import Child, Over
@@ -24,11 +24,10 @@ from edge.runtimes.settings import RuntimeSettings
 _BESIDE_TWIN_S = 5.0
 """So long a start waits for an Edge TPU where the CPU could begin without it; its firmware takes seconds to load."""
 _PATIENCE_S = 1.0
-_SCALE_TOLERANCE = 1e-6
 _REFUSES = "libedgetpu refuses it, as one that is unplugged or in use"
 """TensorFlow Lite knows no more than that it was refused."""
-_SYNCHRONOUS = 2**64 - 1
-"""The ticket of `invoke`."""
+_SYNCHRONOUS, _VETTING = 2**64 - 1, 2**64 - 2
+"""The tickets of `invoke`, and of what an Edge TPU is tried with."""
 
 
 class EdgeTpu:
@@ -62,6 +61,7 @@ class EdgeTpu:
         self._events: list[tuple[str, dict[str, Any]]] = []
         self._on_event: Optional[OnEvent] = None
         self._starting, self._fell_back = True, False
+        self._vetting: Optional[tuple[NDArray[np.generic], Judge]] = None
         self._last: Optional[tuple[str, Failure]] = None
         self.devices, self.threads = settings.devices, threads
         self.faults = 0
@@ -82,7 +82,6 @@ class EdgeTpu:
         except BaseException:
             self.close()
             raise
-        self._input, self._output = _zeros(self.input_details), _zeros(self.output_details)
 
     @classmethod
     def require(cls, interpreter: str = "auto") -> None:
@@ -92,6 +91,9 @@ class EdgeTpu:
             RuntimeUnavailableError: there is none.
         """
         require(interpreter)
+
+    def vet(self, tensor: NDArray[np.generic], judge: Judge) -> None:
+        self._vetting = tensor, judge
 
     def takes(self) -> bool:
         if self._jobs:
@@ -147,19 +149,18 @@ class EdgeTpu:
         """Start a process for each Edge TPU, and wait for them; for not too long where there is a twin."""
         devices = ", ".join(self._settings.devices)
         self.lost = f"The Edge TPU ({devices}) is being opened."
-        for device in self._settings.devices:
-            lane = Lane(
-                device,
-                functools.partial(Child, Order.of(self._model, self._settings, device, self.threads)),
-                self._settings,
-            )
-            self._lanes.append(lane)
-            self._start(lane)
         if self._twin:
             self._adopt(self._twin.name, self._twin.version, self._twin.input_details, self._twin.output_details)
-        deadline_s = time.monotonic() + (_BESIDE_TWIN_S if self._twin else 2 * self._settings.open_s)
-        while any(lane.child and not lane.opened for lane in self._lanes) and time.monotonic() < deadline_s:
-            self._look(_PATIENCE_S / 10)
+        deadline_s = time.monotonic() + (_BESIDE_TWIN_S if self._twin else math.inf)
+        for device in self._settings.devices:
+            order = Order.of(self._model, self._settings, device, self.threads)
+            lane = Lane(device, functools.partial(Child, order), self._settings)
+            self._lanes.append(lane)
+            self._start(lane)
+            # One after the other: while its firmware is loaded, one on USB is not there for those that count.
+            while lane.child and not lane.opened and time.monotonic() < deadline_s:
+                self._look(_PATIENCE_S / 10)
+        self._input, self._output = self.input_details[0].zeros(), self.output_details[0].zeros()
         self._starting = False
         if self._twin and self.lost and not self.faults:
             self._tell("backend lost", backend=self.backend, device=devices, cause="opening", why=self.lost)
@@ -219,7 +220,15 @@ class EdgeTpu:
 
     def _take(self, lane: Lane, over: Over, looked_ns: int) -> None:
         job, lane.job = lane.job, None
-        if job and lane.child and lane.opened and job.ticket == over.ticket:
+        if not (job and lane.child and lane.opened and job.ticket == over.ticket):
+            return
+        if job.ticket == _VETTING:
+            wrong = self._vetting[1](lane.child.output) if self._vetting else None
+            if wrong:
+                self._lose(lane, Failure("inference", "error", wrong))
+            else:
+                self._works(lane, lane.opened)
+        else:
             # What lay there before anybody looked was not at work but waited.
             waited_ns = max(0, looked_ns - over.done_ns)
             invoke_ns = time.monotonic_ns() - lane.sent_ns - waited_ns
@@ -232,10 +241,16 @@ class EdgeTpu:
             self._lose(lane, Failure("start", "refused", str(error)))
 
     def _find(self, lane: Lane, opened: Opened) -> None:
-        """An Edge TPU works, perhaps again."""
-        if self.input_details and not _same(self.input_details + self.output_details, opened.inputs + opened.outputs):
+        """An Edge TPU is open; whether it works is seen when it has answered what it is tried with, if anything."""
+        tensors = zip(self.input_details + self.output_details, opened.inputs + opened.outputs)
+        if not all(ours.like(theirs) for ours, theirs in tensors):
             self._lose(lane, Failure("allocate", "refused", "its model's input or output is not that of its twin"))
-            return
+        elif self._vetting:
+            lane.give(Job(_VETTING, self._vetting[0]))
+        else:
+            self._works(lane, opened)
+
+    def _works(self, lane: Lane, opened: Opened) -> None:
         self._adopt(opened.interpreter, opened.interpreter_version, opened.inputs, opened.outputs)
         self.backend, self.library_version = opened.backend, opened.library_version
         self.first_ns = self.first_ns or opened.first_ns
@@ -259,7 +274,7 @@ class EdgeTpu:
             raise AcceleratorError(sentence)
         self.faults += 1
         self.troubles[lane.device] = sentence
-        if job:
+        if job and job.ticket != _VETTING:
             self._jobs.appendleft(job)
         if not any(other.opened for other in self._lanes):
             self.lost = sentence
@@ -283,17 +298,3 @@ class EdgeTpu:
             self._on_event(kind, detail)
         else:
             self._events.append((kind, detail))
-
-
-def _zeros(details: tuple[TensorDetails, ...]) -> NDArray[np.generic]:
-    """Room for the first of the tensors."""
-    return np.zeros(details[0].shape, details[0].dtype)
-
-
-def _same(ours: tuple[TensorDetails, ...], theirs: tuple[TensorDetails, ...]) -> bool:
-    """Whether tensors are alike in all but their names, and what rounding does to a scale."""
-    return len(ours) == len(theirs) and all(
-        (one.shape, one.dtype, one.zero_point) == (other.shape, other.dtype, other.zero_point)
-        and math.isclose(one.scale or 0.0, other.scale or 0.0, rel_tol=_SCALE_TOLERANCE)
-        for one, other in zip(ours, theirs)
-    )
