@@ -11,10 +11,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge import golden
-from edge.bundle import Bundle
 from edge.errors import ModelError
-from edge.loading import BareOptions, open_model
+from edge.model import golden
+from edge.model.bundle import Bundle
+from edge.model.loading import BareOptions, open_model
 from edge.records import Frame, Ran, Record, Timings
 from edge.runtimes import ConcurrentRuntime, Runtime
 from edge.runtimes.settings import RuntimeSettings
@@ -51,7 +51,9 @@ class Classifier:
     def __init__(self, bundle: Bundle, runtime: Runtime, top_count: int = 5) -> None:
         """Take over an opened model; see `open` for the usual way."""
         if bundle.input is None or bundle.output is None:
-            raise ModelError(f"{bundle.path} was opened without its input and output: use edge.loading.open_model.")
+            raise ModelError(
+                f"{bundle.path} was opened without its input and output: use model.loading.open_model."
+            )
         self.bundle = bundle
         self.runtime = runtime
         self._elsewhere = runtime if isinstance(runtime, ConcurrentRuntime) else None
@@ -75,7 +77,7 @@ class Classifier:
         options: Optional[BareOptions] = None,
         check_golden: bool = True,
     ) -> Classifier:
-        """Open a bundle (by name or folder) or a bare .tflite; see `edge.loading.open_model` for the errors.
+        """Open a bundle (by name or folder) or a bare .tflite; see `edge.model.loading.open_model` for the errors.
 
         Args:
             model: its name or path.
@@ -252,7 +254,7 @@ class Classifier:
         )
 
     def check_golden(self) -> None:
-        """Run the bundle's golden input, see `edge.golden`; a bare file has none and passes.
+        """Run the bundle's golden input, see `edge.model.golden`; a bare file has none and passes.
 
         Each accelerator that is opened later is tried with it too, before it gets a frame.
 

@@ -12,9 +12,10 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 
-from edge import Classifier, Frame, Record, daemon
+from edge import Classifier, Frame, Record
 from edge.errors import CameraError, ImageError
-from edge.loading import BareOptions
+from edge.loop import daemon
+from edge.model.loading import BareOptions
 from edge.runtimes.settings import RuntimeSettings
 from tests.edgetpu import Standin, compiled
 from tests.test_daemon import COLOURS, NAMES, Kept, Silent, Source

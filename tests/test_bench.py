@@ -6,10 +6,10 @@ import shutil
 import pytest
 import yaml
 
-from edge import bench
-from edge import bundle as bundles
 from edge.errors import AcceleratorError, ConfigError, ModelError
-from edge.loading import BareOptions
+from edge.measuring import bench
+from edge.model import bundle as bundles
+from edge.model.loading import BareOptions
 from edge.runtimes.settings import RuntimeSettings
 from tests.conftest import MODEL
 from tests.edgetpu import compiled

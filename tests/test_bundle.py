@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import Classifier
-from edge import bundle as bundles
 from edge.errors import ModelError
+from edge.model import bundle as bundles
 
 
 def change(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:

@@ -10,10 +10,11 @@ from typing import Any, Optional
 import numpy as np
 import pytest
 
-from edge import Classifier, Frame, Record, daemon
-from edge.ahead import Ahead
+from edge import Classifier, Frame, Record
 from edge.errors import CameraError, ImageError
-from edge.loading import BareOptions
+from edge.loop import daemon
+from edge.loop.ahead import Ahead
+from edge.model.loading import BareOptions
 from edge.signals import caught
 
 COLOURS = ((230, 20, 20), (20, 230, 20), (20, 20, 230))

@@ -15,7 +15,7 @@ import pytest
 from deploy.backbones import backbone
 from deploy.conversion import equalize, rounding
 from deploy.conversion.inference import for_inference
-from edge.bundle import open_bundle
+from edge.model.bundle import open_bundle
 from tests.conftest import ROOT
 
 if importlib.util.find_spec("tensorflow") is None:

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from deploy.conversion import bundles
-from edge.bundle import Contract, open_bundle, read_contract
 from edge.errors import ConfigError, ModelError
+from edge.model.bundle import Contract, open_bundle, read_contract
 from tests.conftest import MODEL, ROOT
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edge import Classifier
-from edge.bundle import open_bundle
+from edge.model.bundle import open_bundle
 from tests.conftest import ROOT, cut_photos
 
 LITE, UNTRAINED = "efficientnet_lite0", "mobilenet_v2"

@@ -24,9 +24,10 @@ from deploy.compilation import checks, compiler, log
 from deploy.compilation.twins import Report
 from deploy.conversion import bundles
 from deploy.inspection import edgetpu_operators, graph, inspect
-from edge import Classifier, tflite_file
-from edge.bundle import open_bundle, read_contract
+from edge import Classifier
 from edge.errors import ConfigError, ModelError
+from edge.model import tflite_file
+from edge.model.bundle import open_bundle, read_contract
 from tests.conftest import MODEL, ROOT
 
 LOGS = ROOT / "tests" / "fixtures" / "compiler_logs"
@@ -436,7 +437,7 @@ import os, shutil, sys
 from pathlib import Path
 from deploy.conversion import bundles
 from deploy.inspection import inspect
-from edge.bundle import open_bundle, read_contract
+from edge.model.bundle import open_bundle, read_contract
 bundle = Path(sys.argv[1])
 section, compiled = read_contract(bundle).edgetpu, (bundle / "model_edgetpu.tflite").read_bytes()
 (bundle / "model_edgetpu.tflite").write_bytes(b"older")

@@ -17,9 +17,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from deploy.commands.convert import convert as command
-from edge import Classifier, tflite_file
-from edge.bundle import open_bundle
-from edge.loading import BareOptions
+from edge import Classifier
+from edge.model import tflite_file
+from edge.model.bundle import open_bundle
+from edge.model.loading import BareOptions
 from edge.tensors import pixel_table
 from tests.conftest import ROOT
 

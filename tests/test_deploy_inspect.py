@@ -21,9 +21,9 @@ from deploy.inspection import edgetpu_operators, graph, inspect
 from deploy.pictures import datasets
 from deploy.verification import verify
 from edge import labels
-from edge.bundle import Contract, read_contract
 from edge.classifier import Classifier
 from edge.errors import ModelError
+from edge.model.bundle import Contract, read_contract
 from tests.conftest import MODEL, ROOT
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures" / "models").glob("*.tflite"))

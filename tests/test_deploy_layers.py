@@ -11,8 +11,8 @@ import pytest
 from deploy.inspection import graph
 from deploy.verification.layers import compare_layers
 from deploy.verification.verify import Side
-from edge.bundle import open_bundle
 from edge.images import read_rgb
+from edge.model.bundle import open_bundle
 from edge.runtimes import open_runtime
 from edge.tensors import InputSpec, OutputSpec, Preprocessor, scores
 from tests.conftest import MODEL, ROOT

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from edge import Classifier
-from edge.loading import BareOptions
+from edge.model.loading import BareOptions
 from tests.conftest import MODEL, ROOT
 
 mediapipe: Any = pytest.importorskip("mediapipe", reason="mediapipe is not installed (extra: bench)")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import tflite_file
 from edge.errors import ModelError
+from edge.model import tflite_file
 from edge.runtimes import open_runtime
 from tests.conftest import MODEL, ROOT, TinyModels
 
@@ -92,7 +92,7 @@ def test_the_shipped_model_carries_its_labels() -> None:
 
 def test_the_shipped_model_runs_bare(photos: dict[str, np.ndarray]) -> None:
     from edge import Classifier
-    from edge.loading import BareOptions
+    from edge.model.loading import BareOptions
 
     options = BareOptions(crop_fraction=0.875)
     with Classifier.open(str(ROOT / "models" / MODEL / "model.tflite"), threads=1, options=options) as bare_model:

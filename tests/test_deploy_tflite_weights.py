@@ -13,7 +13,7 @@ import pytest
 from deploy.backbones import Backbone, backbone, weights
 from edge import Classifier, images
 from edge.errors import ModelError
-from edge.loading import BareOptions
+from edge.model.loading import BareOptions
 from edge.tensors import Preprocessor
 from tests.conftest import MODEL, ROOT
 

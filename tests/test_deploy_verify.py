@@ -25,13 +25,14 @@ from deploy.pictures.truth import class_indices
 from deploy.verification import verify
 from deploy.verification.paired import paired_difference
 from deploy.verification.verify import Answer, Seen, Side
-from edge import Classifier, class_folders, evaluate
-from edge.bundle import Contract, Provenance, open_bundle, read_contract
+from edge import Classifier
 from edge.cameras import CameraSettings
 from edge.cameras.directory import Directory
 from edge.errors import ConfigError
 from edge.images import read_rgb
-from edge.loading import BareOptions
+from edge.measuring import class_folders, evaluate
+from edge.model.bundle import Contract, Provenance, open_bundle, read_contract
+from edge.model.loading import BareOptions
 from edge.runtimes import open_runtime
 from edge.tensors import InputSpec, OutputSpec
 from tests.conftest import KERAS_WITH_NUMPY_2, MODEL, ROOT

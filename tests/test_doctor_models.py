@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge.doctor import golden, models
-from edge.loading import BareOptions
+from edge.model.loading import BareOptions
 from tests.accelerators import bound_by_permissions
 from tests.conftest import MODEL, ROOT
 from tests.doctoring import case, levels, package, told

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge import Classifier, class_folders, evaluate
+from edge import Classifier
 from edge.cameras import CameraSettings
 from edge.cameras.directory import Directory
 from edge.errors import CameraError, ConfigError
+from edge.measuring import class_folders, evaluate
 from edge.records import Frame
 from edge.runtimes.settings import RuntimeSettings
 from edge.stats import wilson

@@ -12,7 +12,7 @@ import pytest
 
 from edge import Classifier
 from edge.errors import ConfigError, EdgeError, LabelError, ModelError
-from edge.loading import BareOptions
+from edge.model.loading import BareOptions
 from edge.runtimes import trial
 from edge.tensors import pixel_table
 

@@ -12,11 +12,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from edge import Classifier, tflite_file
-from edge.choosing import Files, plan
+from edge import Classifier
 from edge.errors import AcceleratorError, ConfigError, EdgeError, LabelError, ModelError
 from edge.images import read_rgb
-from edge.loading import BareOptions
+from edge.model import tflite_file
+from edge.model.choosing import Files, plan
+from edge.model.loading import BareOptions
 from edge.runtimes.settings import RuntimeSettings
 from tests.conftest import MODEL, TinyModels
 from tests.edgetpu import Standin, compiled
@@ -338,7 +339,7 @@ def test_settings_that_name_no_runtime_are_refused_before_a_model_is_read(standi
 def test_a_bundle_whose_compiled_file_is_not_the_promised_one(compiled_bundle: Path, tiny: TinyModels) -> None:
     import yaml
 
-    from edge import bundle as bundles
+    from edge.model import bundle as bundles
 
     contract = compiled_bundle / bundles.CONTRACT_FILE
     document = yaml.safe_load(contract.read_text())
@@ -368,7 +369,7 @@ def test_a_bundle_whose_compiled_file_is_not_the_promised_one(compiled_bundle: P
 
 
 def test_a_list_of_bundles_tells_of_compiled_models(compiled_bundle: Path) -> None:
-    from edge.inventory import describe
+    from edge.model.inventory import describe
 
     told = describe(compiled_bundle)
     assert told.problem is None

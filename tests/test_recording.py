@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge import Classifier, Frame, daemon
+from edge import Classifier, Frame
 from edge.cameras import CameraSettings, open_camera
 from edge.config import Config
 from edge.control.client import ask
@@ -25,6 +25,7 @@ from edge.errors import AlreadyRunningError, ControlError, JournalError
 from edge.journal import pictures_folder, socket_path
 from edge.journal.schema import connect_to_read
 from edge.journal.settings import JournalSettings
+from edge.loop import daemon
 from edge.recording import Recording
 from edge.report.gather import gather
 from edge.review.settings import ReviewSettings

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge.daemon import Totals
 from edge.journal import schema
 from edge.labels import ClassNames
+from edge.loop.daemon import Totals
 from edge.records import Prediction, Record, Timings
 from edge.report.accuracy.sums import KNOWN, LABELLED, REVIEWED
 from edge.report.accuracy.tally import Tally

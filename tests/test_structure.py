@@ -14,34 +14,14 @@ from tests.conftest import ROOT
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
     {"edge", "edge.errors", "edge.expectations", "edge.notify", "edge.resources", "edge.signals"},
-    {"edge.flatbuffer", "edge.records", "edge.schedule"},
-    {
-        "edge.images",
-        "edge.labels",
-        "edge.motion",
-        "edge.privacy",
-        "edge.stats",
-        "edge.tensors",
-        "edge.tflite_file",
-        "edge.utc",
-    },
-    {"edge.bundle", "edge.cameras", "edge.device", "edge.histogram", "edge.runtimes", "edge.twins"},
-    {"edge.choosing"},
-    {
-        "edge.class_folders",
-        "edge.golden",
-        "edge.inventory",
-        "edge.journal",
-        "edge.loading",
-        "edge.sinks",
-        "edge.timing",
-    },
+    {"edge.records", "edge.schedule"},
+    {"edge.images", "edge.labels", "edge.motion", "edge.privacy", "edge.stats", "edge.tensors", "edge.utc"},
+    {"edge.cameras", "edge.device", "edge.histogram", "edge.runtimes"},
+    {"edge.journal", "edge.model", "edge.sinks"},
     {"edge.control", "edge.truth"},
     {"edge.report", "edge.review"},
     {"edge.classifier", "edge.config"},
-    {"edge.ahead", "edge.bench", "edge.evaluate", "edge.intake"},
-    {"edge.abreast"},
-    {"edge.daemon", "edge.recording"},
+    {"edge.loop", "edge.measuring", "edge.recording"},
     {"edge.doctor", "edge.service"},
     {"edge.commands"},
     {"edge.cli"},
@@ -53,17 +33,15 @@ OPTIONAL = (
 )
 FOR_DEPLOY = {
     "edge",
-    "edge.bundle",
     "edge.classifier",
     "edge.errors",
-    "edge.flatbuffer",
     "edge.images",
     "edge.labels",
+    "edge.model",
     "edge.records",
     "edge.runtimes",
     "edge.stats",
     "edge.tensors",
-    "edge.tflite_file",
 }
 
 

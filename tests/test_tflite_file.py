@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge import tflite_file
 from edge.errors import ModelError
+from edge.model import tflite_file
 from edge.runtimes import open_runtime
 from tests.conftest import MODEL, ROOT
 

@@ -26,7 +26,7 @@ def inspect(model: str, json: bool) -> None:
     what EfficientNet-Lite leaves out. Any .tflite file, a bundle's folder or a bundle's name.
     """
     from deploy.inspection import inspect as inspector
-    from edge import bundle
+    from edge.model import bundle
 
     path = bundle.locate(model)
     if path.is_dir():

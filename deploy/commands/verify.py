@@ -69,7 +69,7 @@ def verify(
     from tqdm import tqdm
 
     from deploy.verification import against as measuring
-    from edge.bundle import locate
+    from edge.model.bundle import locate
 
     request = measuring.Request(bundle, against, data, split, part, backbone, max_drop)
     with tqdm(unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:

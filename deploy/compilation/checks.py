@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from deploy.compilation import log
 from deploy.inspection.graph import is_dynamic
 from deploy.inspection.inspect import Facts
-from edge import tflite_file
 from edge.errors import ModelError
-from edge.tflite_file import TfliteFile
+from edge.model import tflite_file
+from edge.model.tflite_file import TfliteFile
 
 ALLOW = "--allow-cpu-operators"
 _RECIPE = (

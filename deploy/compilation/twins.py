@@ -15,9 +15,9 @@ from deploy import files
 from deploy.compilation import checks, compiler, log
 from deploy.conversion import bundles
 from deploy.inspection import inspect
-from edge import tflite_file
-from edge.bundle import CONTRACT_FILE, Bundle, Compiled, locate, open_bundle, read_contract
 from edge.errors import ConfigError
+from edge.model import tflite_file
+from edge.model.bundle import CONTRACT_FILE, Bundle, Compiled, locate, open_bundle, read_contract
 
 SUFFIX = "_edgetpu.tflite"
 

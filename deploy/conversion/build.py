@@ -17,8 +17,8 @@ from deploy.inspection import inspect
 from deploy.pictures import datasets
 from deploy.verification import verify
 from edge import labels as label_files
-from edge.bundle import Accuracy
 from edge.errors import ModelError
+from edge.model.bundle import Accuracy
 from edge.tensors import Interpolation
 
 RECIPE = "static_wi8_ai8"

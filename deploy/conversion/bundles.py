@@ -14,8 +14,8 @@ import msgspec
 import yaml
 
 from deploy import files
-from edge.bundle import CONTRACT_FILE, Compiled, Contract, open_bundle, read_contract
 from edge.errors import ConfigError, ModelError
+from edge.model.bundle import CONTRACT_FILE, Compiled, Contract, open_bundle, read_contract
 
 MODEL_FILE = "model.tflite"
 LABELS_FILE = "labels.txt"

@@ -19,10 +19,11 @@ from deploy.conversion.keras_files import Card
 from deploy.conversion.quantize import Recipe
 from deploy.pictures import datasets
 from deploy.verification.verify import Side
-from edge import __version__, tflite_file
+from edge import __version__
 from edge import labels as label_files
-from edge.bundle import Contract, Provenance
 from edge.errors import LabelError, ModelError
+from edge.model import tflite_file
+from edge.model.bundle import Contract, Provenance
 from edge.runtimes import open_runtime
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec
 

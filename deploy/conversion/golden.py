@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 
 from deploy.verification.verify import Side
-from edge.bundle import Golden, golden_picture
+from edge.model.bundle import Golden, golden_picture
 from edge.runtimes import open_runtime
 from edge.tensors import Preprocessor, scores, top
 

@@ -19,8 +19,8 @@ from deploy.backbones import Backbone, backbone
 from deploy.backbones.keras_weights import CARD, reverse_input_channels
 from edge import __version__
 from edge import labels as label_files
-from edge.bundle import sha256_of
 from edge.errors import ConfigError, LabelError, ModelError
+from edge.model.bundle import sha256_of
 from edge.tensors import InputSpec
 
 SUFFIX = ".keras"

@@ -18,7 +18,7 @@ from flatbuffers import number_types
 from flatbuffers.table import Table  # type: ignore[import-untyped]
 
 from edge.errors import ModelError
-from edge.tflite_file import METADATA_NAME
+from edge.model.tflite_file import METADATA_NAME
 
 _MODEL_IDENTIFIER = b"TFL3"
 _METADATA_IDENTIFIER = b"M001"

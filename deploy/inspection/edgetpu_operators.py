@@ -15,7 +15,7 @@ import numpy as np
 
 from deploy.inspection.graph import Graph, Operator, Tensor
 from deploy.inspection.patterns import place
-from edge.tflite_file import EDGETPU_OPERATOR
+from edge.model.tflite_file import EDGETPU_OPERATOR
 
 _MOST_SOFTMAX = 16_000
 _LSTM = "UNIDIRECTIONAL_SEQUENCE_LSTM"  # its state is int16

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deploy.inspection.schema_names import ACTIVATIONS, DTYPES, OPERATORS, PADDINGS
-from edge.flatbuffer import Table
-from edge.tflite_file import check_head, damage_told, mapped
+from edge.model.flatbuffer import Table
+from edge.model.tflite_file import check_head, damage_told, mapped
 
 _MOST_DIMENSIONS = 32
 _MOST_ELEMENTS = 2**40  # of one tensor: more fits into no computer, so it is damage

@@ -16,7 +16,7 @@ import msgspec
 from deploy.inspection import edgetpu_operators, graph, patterns
 from deploy.inspection.graph import Graph, Operator, Tensor
 from edge.errors import ModelError
-from edge.tflite_file import damage_told
+from edge.model.tflite_file import damage_told
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _LAYERS = {  # which inputs are the weights and the bias

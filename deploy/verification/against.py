@@ -18,10 +18,10 @@ from deploy.verification import verify
 from deploy.verification.layers import PICTURES, Layer, Layers, compare_layers
 from deploy.verification.reference import float_side, side_of
 from deploy.verification.verify import Answer, Seen
-from edge.bundle import CONTRACT_FILE, Accuracy, Bundle, locate, read_contract
 from edge.classifier import Classifier
 from edge.errors import ConfigError, ImageError, ModelError
 from edge.images import path_text
+from edge.model.bundle import CONTRACT_FILE, Accuracy, Bundle, locate, read_contract
 
 _DIGITS = 6
 _RANKS = {(True, False): 0, (False, True): 1, (False, False): 2}  # right before and after: what was lost comes first

@@ -12,9 +12,9 @@ import msgspec
 
 from deploy.conversion import keras_files, quantize
 from deploy.verification.verify import Side
-from edge import tflite_file
-from edge.bundle import Bundle, open_bundle
 from edge.errors import ConfigError, ModelError
+from edge.model import tflite_file
+from edge.model.bundle import Bundle, open_bundle
 from edge.runtimes import open_runtime
 from edge.runtimes.trial import require_sound
 from edge.tensors import Activation, InputSpec, OutputSpec

@@ -15,8 +15,8 @@ import msgspec
 from deploy import files
 from deploy.wheelhouse import own, pip_process
 from deploy.wheelhouse.targets import Target
-from edge.bundle import sha256_of
 from edge.errors import ConfigError, WheelhouseError
+from edge.model.bundle import sha256_of
 
 SUMS = "SHA256SUMS"
 _SCRATCH = ".gathering"

@@ -17,7 +17,7 @@ def bench(seconds: float, as_json: bool, **options: Any) -> None:
     """Measure latency on this machine: load, first inference, warm-up and steady state apart."""
     import msgspec
 
-    from edge import bench as benches
+    from edge.measuring import bench as benches
 
     config = configured(None, options)
     result = benches.bench(

@@ -28,10 +28,10 @@ def evaluate(folder: Path, map_file: Optional[Path], index_prefix: bool, as_json
     import msgspec
     from tqdm import tqdm
 
-    from edge import evaluate as evaluation
     from edge.cameras import CameraSettings
     from edge.cameras.directory import Directory
-    from edge.class_folders import truth_of
+    from edge.measuring import evaluate as evaluation
+    from edge.measuring.class_folders import truth_of
 
     with opened(configured(None, options), evaluation.TOP) as classifier:
         truth = truth_of(

@@ -13,8 +13,8 @@ def models(as_json: bool) -> None:
     """List the model bundles that are found, with the state of their files."""
     import msgspec
 
-    from edge import bundle as bundles
-    from edge.inventory import describe
+    from edge.model import bundle as bundles
+    from edge.model.inventory import describe
 
     rows = [describe(folder) for folder in bundles.found()]
     if as_json:

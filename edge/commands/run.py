@@ -26,7 +26,7 @@ from edge.errors import AcceleratorError, EdgeError, JournalError
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
-    from edge.daemon import Totals, Watch
+    from edge.loop.daemon import Totals, Watch
     from edge.recording import Recording
     from edge.sinks import Sink
 

@@ -8,11 +8,11 @@ import stat
 from collections.abc import Collection, Iterator
 from typing import Optional
 
-from edge import bundle, tflite_file
 from edge.cameras import CameraSettings, can_be_lost, local_path
 from edge.config.settings import Config, value_of
 from edge.errors import CameraError, EdgeError, ModelError
-from edge.loading import prepare
+from edge.model import bundle, tflite_file
+from edge.model.loading import prepare
 from edge.privacy import without_passwords
 from edge.runtimes.settings import RuntimeSettings
 

@@ -177,5 +177,6 @@ def _unknown(key: str) -> str:
         near = nearest(name, siblings, 0.6) or nearest(name, elsewhere)
     else:
         near = nearest(key, {each: each for each in every})
-    advice = f"did you mean {near}?" if near else f"expected one of {', '.join(siblings or every)}."
+    expected = siblings or [each for each in every if "." not in each]
+    advice = f"did you mean {near}?" if near else f"expected one of {', '.join(expected)}."
     return f"unknown key {shown(key)}: {advice}"

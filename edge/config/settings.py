@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from edge.cameras import CameraSettings
 from edge.journal.settings import JournalSettings
-from edge.loading import BareOptions
+from edge.model.loading import BareOptions
 from edge.motion import MotionSettings
 from edge.privacy import PrivacySettings
 from edge.review.settings import ReviewSettings

@@ -9,11 +9,12 @@ from typing import Optional
 
 import msgspec
 
-from edge import device, twins
+from edge import device
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, Level, note, ok, warning
 from edge.doctor.models import compiled_file, is_uncompiled, meant_path
 from edge.doctor.runtimes import MODULES
+from edge.model import twins
 from edge.runtimes.edgetpu import attached, diagnosis, library
 from edge.runtimes.edgetpu.attached import Node, PciAccelerator, UsbAccelerator
 from edge.runtimes.edgetpu.build import mismatch, packaged

@@ -13,7 +13,7 @@ from typing import Optional
 import msgspec
 
 from edge.doctor.processes import python
-from edge.loading import BareOptions
+from edge.model.loading import BareOptions
 
 LIMIT_S = 60.0
 """For all of them; a large model on a slow Pi takes seconds."""

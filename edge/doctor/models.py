@@ -9,15 +9,15 @@ from typing import NamedTuple, Optional
 
 import msgspec
 
-from edge import bundle as bundles
-from edge import tflite_file, twins
 from edge.doctor import golden
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, blocks, note, ok, warning
 from edge.doctor.runtimes import MODULES, working, works
 from edge.errors import EdgeError, ModelError
-from edge.inventory import describe
-from edge.loading import BareOptions, prepare
+from edge.model import bundle as bundles
+from edge.model import tflite_file, twins
+from edge.model.inventory import describe
+from edge.model.loading import BareOptions, prepare
 
 _CORRECT = "correct what it names, or name another with model.path (--model)."
 _RESTORE = "restore its files (for the shipped one: install again), or name another with model.path (--model)."

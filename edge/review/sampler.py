@@ -85,7 +85,7 @@ class Sampler:
     def see(self, frame: Frame, record: Record) -> None:
         """Take note of a frame and its answer; for the thread that classifies, which it never makes wait.
 
-        The frame's pixels must not change afterwards. A frame without pixels (see `edge.ahead`) ends the sampling.
+        The frame's pixels must not change afterwards. A frame without pixels (see `edge.loop.ahead`) ends the sampling.
         """
         if not self._sees:
             return

@@ -8,8 +8,8 @@ from typing import Any, Optional, Protocol
 from edge.cameras.newest import patience_s
 from edge.classifier import Classifier
 from edge.config import Config
-from edge.daemon import Watch
 from edge.errors import AcceleratorError
+from edge.loop.daemon import Watch
 from edge.recording import Recording
 from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink

@@ -11,10 +11,10 @@ from typing import Any, Callable, NamedTuple, Optional
 
 import msgspec
 
-from edge.bundle import Bundle, Contract, locate, read_contract, sha256_of
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import ConfigError, ControlError, EdgeError
+from edge.model.bundle import Bundle, Contract, locate, read_contract, sha256_of
 from edge.service.pulse import Pulse
 
 _OUTCOMES = 8

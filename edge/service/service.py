@@ -9,11 +9,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from edge import daemon
 from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
 from edge.cameras.lasting import Lasting
 from edge.classifier import Classifier
 from edge.config import Config
+from edge.loop import daemon
 from edge.motion import Gate
 from edge.notify import Notifier
 from edge.privacy import without_passwords

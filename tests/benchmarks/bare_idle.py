@@ -9,9 +9,9 @@ import time
 
 from ai_edge_litert.interpreter import Interpreter
 
-from edge.bundle import locate, open_bundle
 from edge.cameras import CameraSettings
 from edge.cameras.scene import Scene
+from edge.model.bundle import locate, open_bundle
 from edge.tensors import Preprocessor
 
 model, threads = sys.argv[1:]

@@ -11,7 +11,7 @@ import sys
 import time
 
 from edge import Classifier
-from edge.bundle import golden_picture
+from edge.model.bundle import golden_picture
 
 
 def main(model: str, frames: int) -> None:

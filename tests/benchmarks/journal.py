@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Optional
 
-from edge import daemon, device
+from edge import device
 from edge.cameras import CameraSettings, open_camera
 from edge.classifier import Classifier
 from edge.config import Config
@@ -27,6 +27,7 @@ from edge.journal import clock, schema, store
 from edge.journal.budget import DAY_S, Budget, Written
 from edge.journal.ledger import Ledger, RunFacts
 from edge.journal.settings import JournalSettings
+from edge.loop import daemon
 from edge.recording import Recording
 from edge.records import Frame, Prediction, Ran, Record, Timings
 from edge.review.settings import ReviewSettings

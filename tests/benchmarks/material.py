@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from edge import device
-from edge.bundle import golden_picture, locate, open_bundle
+from edge.model.bundle import golden_picture, locate, open_bundle
 
 PACKAGES = ("edge-runner", "ai-edge-litert", "mediapipe", "opencv-python-headless", "opencv-contrib-python", "numpy")
 WIDTH_PX, HEIGHT_PX, FRAMES = 640, 480, 300

@@ -83,7 +83,7 @@ def later_wheel(wheel: Path, version: str, starts: bool = True) -> Path:
                 content = "".join(f"{line.split(',')[0]},,\n" for line in lines).encode()  # pip wants no hashes
             elif entry == "edge/__init__.py":
                 content = content.replace(f'"{old}"'.encode(), f'"{version}"'.encode())
-            elif entry == "edge/daemon.py" and not starts:
+            elif entry == "edge/loop/daemon.py" and not starts:
                 content += b'\nraise RuntimeError("this version does not start")\n'
             writes.writestr(moved, content)
     return later

@@ -10,9 +10,9 @@ from typing import Optional, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.ahead import Reading
 from edge.classifier import Answer, Classifier, Prepared
-from edge.intake import Intake, Passed
+from edge.loop.ahead import Reading
+from edge.loop.intake import Intake, Passed
 from edge.records import Frame
 from edge.runtimes import ConcurrentRuntime
 from edge.tensors import Preprocessor

@@ -10,9 +10,9 @@ from typing import Any, Callable, Optional
 import msgspec
 
 from edge.cameras import Camera
-from edge.class_folders import Truth
 from edge.classifier import Classifier
 from edge.errors import CameraError, ConfigError
+from edge.measuring.class_folders import Truth
 from edge.records import Ran
 from edge.stats import Summary, insufficient, shown_insufficient, summary, table, wilson
 
@@ -71,7 +71,7 @@ def evaluate(
     Args:
         classifier: opened with `top` of at least 5, or of all classes where there are fewer.
         camera: an opened source whose frames have labels; a folder.
-        truth: from `edge.class_folders.truth_of`.
+        truth: from `edge.measuring.class_folders.truth_of`.
         progress: called after each picture with the number of pictures done.
 
     Raises:

@@ -6,12 +6,12 @@ import threading
 from collections.abc import Sequence
 from typing import Optional, Protocol, Union
 
-from edge.abreast import Abreast
-from edge.ahead import Ahead, Reading
 from edge.cameras import Camera
 from edge.classifier import Answer, Classifier
-from edge.intake import Gate, Intake, Limits, Passed, Pulse, Totals
 from edge.labels import ClassNames
+from edge.loop.abreast import Abreast
+from edge.loop.ahead import Ahead, Reading
+from edge.loop.intake import Gate, Intake, Limits, Passed, Pulse, Totals
 from edge.records import Frame, Record
 from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink
@@ -56,7 +56,7 @@ def run(
     """Classify until a limit, the end of the source or `stop`.
 
     A live camera is read as frames are wanted, so that each is the newest. With any other the model works ahead,
-    so that it never waits: see `edge.ahead`. A runtime that works elsewhere is kept busy: see `edge.abreast`.
+    so that it never waits: see `edge.loop.ahead`. A runtime that works elsewhere is kept busy: see `edge.loop.abreast`.
     `totals` are counted as it goes; those of an earlier call go on. `keep_pixels` is for a watch that wants them also
     of a source that is read ahead.
 

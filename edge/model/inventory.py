@@ -7,8 +7,8 @@ from typing import Optional
 
 import msgspec
 
-from edge.bundle import Compiled, open_bundle, read_contract
 from edge.errors import ModelError
+from edge.model.bundle import Compiled, open_bundle, read_contract
 
 
 class Listing(msgspec.Struct, frozen=True):

@@ -16,8 +16,8 @@ import yaml
 from numpy.typing import NDArray
 
 from edge import labels as label_files
-from edge import tflite_file
 from edge.errors import LabelError, ModelError
+from edge.model import tflite_file
 from edge.resources import shipped
 from edge.tensors import InputSpec, OutputSpec
 
@@ -100,7 +100,7 @@ class Bundle(msgspec.Struct, frozen=True):
     sha256: str
     """Of that file, also when a twin of it runs."""
     input: Optional[InputSpec]
-    """None for a bare file until the runtime has told its input; see `edge.loading`."""
+    """None for a bare file until the runtime has told its input; see `edge.model.loading`."""
     output: Optional[OutputSpec]
     labels: tuple[str, ...]
     facts: tflite_file.TfliteFile

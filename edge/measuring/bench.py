@@ -9,18 +9,18 @@ from typing import Any, Callable, Optional, Union
 
 import msgspec
 
-from edge import bundle as bundles
 from edge import device as devices
 from edge.classifier import Classifier
 from edge.errors import AcceleratorError, ConfigError
-from edge.loading import BareOptions, Prepared, open_prepared, prepare
+from edge.measuring.timing import CAP_S, Watch, repeat, timed
+from edge.model import bundle as bundles
+from edge.model.loading import BareOptions, Prepared, open_prepared, prepare
 from edge.records import NS_PER_MS, Ran
 from edge.runtimes import ConcurrentRuntime, open_runtime, require
 from edge.runtimes.edgetpu.words import STAND_IN
 from edge.runtimes.settings import RuntimeSettings
 from edge.runtimes.trial import require_sound
 from edge.stats import Summary, insufficient, minimum_samples, nearest_rank, shown_insufficient, summary, table
-from edge.timing import CAP_S, Watch, repeat, timed
 
 # At least one warm-up run and half a second, one second and 50 runs of steady state, at most 150 seconds:
 # TensorFlow Lite `benchmark_model`'s defaults. 64 samples instead of 50, the least from which a p90 may be told.
@@ -106,7 +106,7 @@ def bench(
         ConfigError: `seconds` is not more than 0.
         ModelError: the bundle fails its golden input.
         AcceleratorError: the CPU answered while the Edge TPU was to be measured.
-        EdgeError: what `edge.loading.open_model` raises.
+        EdgeError: what `edge.model.loading.open_model` raises.
     """
     if not seconds > 0:
         raise ConfigError(f"A steady state of {seconds} seconds was asked for: expected more than 0.")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from edge.errors import ModelError
-from edge.flatbuffer import Table
+from edge.model.flatbuffer import Table
 
 EDGETPU_OPERATOR = "edgetpu-custom-op"
 METADATA_NAME = "TFLITE_METADATA"

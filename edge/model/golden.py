@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.bundle import Bundle, golden_picture
+from edge.model.bundle import Bundle, golden_picture
 from edge.tensors import Preprocessor, top
 
 _FIRST = 1

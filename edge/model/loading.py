@@ -10,17 +10,17 @@ from typing import Annotated, NamedTuple, Optional, Union, cast
 import msgspec
 from msgspec import Meta
 
-from edge import bundle as bundles
 from edge import labels as label_files
-from edge import tflite_file, twins
-from edge.bundle import Bundle
-from edge.choosing import Files, Plan, open_planned, plan
 from edge.errors import ConfigError, EdgeError, LabelError, ModelError
+from edge.model import bundle as bundles
+from edge.model import tflite_file, twins
+from edge.model.bundle import Bundle
+from edge.model.choosing import Files, Plan, open_planned, plan
+from edge.model.tflite_file import TensorFacts, TfliteFile
+from edge.model.twins import Twin
 from edge.runtimes import Runtime, TensorDetails, require_name
 from edge.runtimes.settings import RuntimeSettings
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
-from edge.tflite_file import TensorFacts, TfliteFile
-from edge.twins import Twin
 
 _LEAST_CROP = 0.001
 _Tensor = Union[TensorDetails, TensorFacts]
@@ -82,7 +82,7 @@ def prepare(
         model: as for `open_model`.
         settings: as for `open_model`.
         options: as for `open_model`.
-        look: False: do not look for Edge TPUs; see `edge.choosing.plan`.
+        look: False: do not look for Edge TPUs; see `edge.model.choosing.plan`.
 
     Raises:
         EdgeError: see `open_model`.

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from edge import labels as label_files
-from edge import tflite_file
 from edge.errors import ModelError
-from edge.tflite_file import TfliteFile
+from edge.model import tflite_file
+from edge.model.tflite_file import TfliteFile
 
 _SUFFIX = "_edgetpu"
 

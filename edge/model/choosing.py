@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Optional
 
-from edge import twins
 from edge.errors import AcceleratorError, ModelError
+from edge.model import twins
 from edge.runtimes import Runtime, default_threads, open_runtime
 from edge.runtimes.edgetpu.options import numbered
 from edge.runtimes.settings import RuntimeSettings

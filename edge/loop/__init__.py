@@ -1,0 +1,1 @@
+"""The loop: frames in, answers out, in this thread, ahead, or on several accelerators at once."""
