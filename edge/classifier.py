@@ -51,9 +51,7 @@ class Classifier:
     def __init__(self, bundle: Bundle, runtime: Runtime, top_count: int = 5) -> None:
         """Take over an opened model; see `open` for the usual way."""
         if bundle.input is None or bundle.output is None:
-            raise ModelError(
-                f"{bundle.path} was opened without its input and output: use model.loading.open_model."
-            )
+            raise ModelError(f"{bundle.path} was opened without its input and output: use model.loading.open_model.")
         self.bundle = bundle
         self.runtime = runtime
         self._elsewhere = runtime if isinstance(runtime, ConcurrentRuntime) else None
