@@ -189,7 +189,7 @@ def test_a_truth_that_is_no_class_is_not_counted_as_wrong(colours: Classifier) -
 
 
 def test_signals_are_caught_and_given_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)]
     reloaded = threading.Event()
     with caught(hang_up=True) as signals:
         signals.on_reload = reloaded.set
@@ -198,8 +198,7 @@ def test_signals_are_caught_and_given_back() -> None:
         assert not signals.stop.is_set()
         signal.raise_signal(signal.SIGTERM)
         assert signals.stop.wait(1)
-    assert signal.getsignal(signal.SIGTERM) is before
-    assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)] == before
 
 
 def test_a_gate_keeps_frames_back_and_they_are_counted_apart_from_drops(colours: Classifier) -> None:
