@@ -95,6 +95,8 @@ class Done(NamedTuple):
     """What ran it."""
     invoke_ns: int
     """From handing the input over to having the output; of failed attempts nothing."""
+    inner_ns: int
+    """Of that, the copies into and out of the interpreter and its invoke(); the rest is the way to it and back."""
 
 
 @runtime_checkable

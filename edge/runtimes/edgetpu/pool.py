@@ -23,7 +23,7 @@ from edge.runtimes.settings import RuntimeSettings
 
 _BESIDE_TWIN_S = 5.0
 """So long a start waits for an Edge TPU where the CPU could begin without it; its firmware takes seconds to load."""
-_PATIENCE_S = 1.0
+_PATIENCE_S = 0.1
 _REFUSES = "libedgetpu refuses it, as one that is unplugged or in use"
 """TensorFlow Lite knows no more than that it was refused."""
 _SYNCHRONOUS, _VETTING = 2**64 - 1, 2**64 - 2
@@ -150,7 +150,8 @@ class EdgeTpu:
         devices = ", ".join(self._settings.devices)
         self.lost = f"The Edge TPU ({devices}) is being opened."
         if self._twin:
-            self._adopt(self._twin.name, self._twin.version, self._twin.input_details, self._twin.output_details)
+            self.name, self.version = self._twin.name, self._twin.version
+            self.input_details, self.output_details = self._twin.input_details, self._twin.output_details
         deadline_s = time.monotonic() + (_BESIDE_TWIN_S if self._twin else math.inf)
         for device in self._settings.devices:
             order = Order.of(self._model, self._settings, device, self.threads)
@@ -159,16 +160,11 @@ class EdgeTpu:
             self._start(lane)
             # One after the other: while its firmware is loaded, one on USB is not there for those that count.
             while lane.child and not lane.opened and time.monotonic() < deadline_s:
-                self._look(_PATIENCE_S / 10)
+                self._look(_PATIENCE_S)
         self._input, self._output = self.input_details[0].zeros(), self.output_details[0].zeros()
         self._starting = False
         if self._twin and self.lost and not self.faults:
             self._tell("backend lost", backend=self.backend, device=devices, cause="opening", why=self.lost)
-
-    def _adopt(
-        self, name: str, version: str, inputs: tuple[TensorDetails, ...], outputs: tuple[TensorDetails, ...]
-    ) -> None:
-        self.name, self.version, self.input_details, self.output_details = name, version, inputs, outputs
 
     def _twin_answers(self) -> bool:
         return self._twin is not None and not any(lane.opened for lane in self._lanes)
@@ -216,7 +212,8 @@ class EdgeTpu:
         memoryview(twin.input()).cast("B")[:] = memoryview(job.tensor).cast("B")  # type: ignore[arg-type]
         twin.invoke()
         output = twin.output().copy()
-        self._done.append(Done(job.ticket, output, twin.answered_by, time.monotonic_ns() - began_ns))
+        took_ns = time.monotonic_ns() - began_ns
+        self._done.append(Done(job.ticket, output, twin.answered_by, took_ns, took_ns))
 
     def _take(self, lane: Lane, over: Over, looked_ns: int) -> None:
         job, lane.job = lane.job, None
@@ -232,7 +229,7 @@ class EdgeTpu:
             # What lay there before anybody looked was not at work but waited.
             waited_ns = max(0, looked_ns - over.done_ns)
             invoke_ns = time.monotonic_ns() - lane.sent_ns - waited_ns
-            self._done.append(Done(job.ticket, lane.child.output, lane.opened.backend, invoke_ns))
+            self._done.append(Done(job.ticket, lane.child.output, lane.opened.backend, invoke_ns, over.inner_ns))
 
     def _start(self, lane: Lane) -> None:
         try:
@@ -251,7 +248,8 @@ class EdgeTpu:
             self._works(lane, opened)
 
     def _works(self, lane: Lane, opened: Opened) -> None:
-        self._adopt(opened.interpreter, opened.interpreter_version, opened.inputs, opened.outputs)
+        self.name, self.version = opened.interpreter, opened.interpreter_version
+        self.input_details, self.output_details = opened.inputs, opened.outputs
         self.backend, self.library_version = opened.backend, opened.library_version
         self.first_ns = self.first_ns or opened.first_ns
         told, after_s = bool(lane.told) or not self._starting, lane.found()
