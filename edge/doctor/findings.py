@@ -61,7 +61,7 @@ def _harmless(text: str) -> str:
     line = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
     try:
         home = str(Path.home())
-    except RuntimeError:  # a user without a name, as in a container
+    except (RuntimeError, KeyError):  # a user without a name, as in a container
         home = ""
     if len(home) > 1:
         line = re.sub(rf"{re.escape(home)}(?![\w-]|\.\w)", "~", line)
