@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, Optional, Union, cast
+from typing import Annotated, NamedTuple, Optional, cast
 
 import msgspec
 from msgspec import Meta
@@ -16,14 +16,13 @@ from edge.model import bundle as bundles
 from edge.model import tflite_file, twins
 from edge.model.bundle import Bundle
 from edge.model.choosing import Files, Plan, open_planned, plan
-from edge.model.tflite_file import TensorFacts, TfliteFile
+from edge.model.tflite_file import TfliteFile
 from edge.model.twins import Twin
 from edge.runtimes import Runtime, TensorDetails, require_name
 from edge.runtimes.settings import RuntimeSettings
 from edge.tensors import Activation, DTypeName, InputSpec, Interpolation, OutputSpec, Resize
 
 _LEAST_CROP = 0.001
-_Tensor = Union[TensorDetails, TensorFacts]
 _DTYPES = ("uint8", "int8", "float32")
 _SCALE_TOLERANCE = 1e-6  # relative; YAML keeps a float32 scale as its shortest decimal
 
@@ -160,7 +159,7 @@ def _open_bare(path: Path, facts: TfliteFile, twin: Optional[Twin], options: Bar
     return Bundle(path.stem, path, bundles.sha256_of(path), None, None, names, facts, None, compiled)
 
 
-def _check_shape(path: Path, inputs: Sequence[_Tensor], outputs: Sequence[_Tensor]) -> None:
+def _check_shape(path: Path, inputs: Sequence[TensorDetails], outputs: Sequence[TensorDetails]) -> None:
     """A classifier has one image input and one output with a number for each class."""
     if len(outputs) != 1:
         names = ", ".join(detail.name for detail in outputs)
@@ -224,7 +223,7 @@ def _compare(contract: bundles.Contract, what: str, given: object, expected: obj
         )
 
 
-def _complete_bare(bundle: Bundle, given: _Tensor, output: _Tensor, options: BareOptions) -> Bundle:
+def _complete_bare(bundle: Bundle, given: TensorDetails, output: TensorDetails, options: BareOptions) -> Bundle:
     mean, std = _normalization(bundle, given, options)
     classes = max(output.shape)
     names, offset = label_files.fit(bundle.labels, classes, options.background, options.labels or f"{bundle.path}")
@@ -264,7 +263,9 @@ def _complete_bare(bundle: Bundle, given: _Tensor, output: _Tensor, options: Bar
     )
 
 
-def _normalization(bundle: Bundle, given: _Tensor, options: BareOptions) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _normalization(
+    bundle: Bundle, given: TensorDetails, options: BareOptions
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and std by the flags; else a uint8 input takes the pixel itself; else by the file's TFLite metadata."""
     mean, std = options.mean, options.std
     if (mean is None) != (std is None):

@@ -6,7 +6,6 @@ QuantizationParameters) and of TFLite Support's metadata_schema.fbs (ModelMetada
 
 from __future__ import annotations
 
-import math
 import mmap
 import struct
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import NamedTuple, Optional
 
 from edge.errors import ModelError
 from edge.model.flatbuffer import Table
+from edge.runtimes import TensorDetails
 
 EDGETPU_OPERATOR = "edgetpu-custom-op"
 METADATA_NAME = "TFLITE_METADATA"
@@ -28,23 +28,10 @@ _PASSES_VALUES_ON = (_DEQUANTIZE, _RESHAPE, _SQUEEZE, _QUANTIZE)
 
 _NORMALIZATION_OPTIONS = 1  # union ProcessUnitOptions
 _TENSOR_AXIS_LABELS = 2  # enum AssociatedFileType
-_SCALE_TOLERANCE = 1e-6  # relative; a compiler may write a float32 anew
 _DTYPES = (  # enum TensorType
     *("float32", "float16", "int32", "uint8", "int64", "string", "bool", "int16", "complex64", "int8", "float64"),
     *("complex128", "uint64", "resource", "variant", "uint32", "uint16", "int4", "bfloat16"),
 )
-
-
-class TensorFacts(NamedTuple):
-    """What a file says of one of its tensors, as an interpreter tells it."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    """A NumPy name, for example "uint8"; TensorFlow Lite's own where NumPy has none."""
-    scale: Optional[float]
-    """None when the tensor is not quantized."""
-    zero_point: Optional[int]
 
 
 class TfliteFile(NamedTuple):
@@ -59,8 +46,8 @@ class TfliteFile(NamedTuple):
     mean: Optional[tuple[float, ...]]
     std: Optional[tuple[float, ...]]
     """Normalization from the file's TFLite metadata: value = (pixel - mean) / std."""
-    inputs: tuple[TensorFacts, ...]
-    outputs: tuple[TensorFacts, ...]
+    inputs: tuple[TensorDetails, ...]
+    outputs: tuple[TensorDetails, ...]
 
     @property
     def edgetpu(self) -> bool:
@@ -98,16 +85,12 @@ def difference(given: TfliteFile, expected: TfliteFile) -> Optional[str]:
         if len(ours) != len(theirs):
             return f"it has {len(ours)} {what}s, expected {len(theirs)}"
         for here, there in zip(ours, theirs):
-            for name in ("shape", "dtype", "scale", "zero_point"):
-                found, wanted = getattr(here, name), getattr(there, name)
-                if found != wanted and not (name == "scale" and _near(found, wanted)):
-                    told = (list(value) if isinstance(value, tuple) else value for value in (found, wanted))
-                    return f"its {what} {name.replace('_', ' ')} is {next(told)}, expected {next(told)}"
+            name = here.differs(there)
+            if name:
+                values = (getattr(here, name), getattr(there, name))
+                told = (list(value) if isinstance(value, tuple) else value for value in values)
+                return f"its {what} {name.replace('_', ' ')} is {next(told)}, expected {next(told)}"
     return None
-
-
-def _near(found: Optional[float], wanted: Optional[float]) -> bool:
-    return found is not None and wanted is not None and math.isclose(found, wanted, rel_tol=_SCALE_TOLERANCE)
 
 
 @contextmanager
@@ -184,17 +167,17 @@ def _facts(buffer: mmap.mmap) -> TfliteFile:
     )
 
 
-def _tensors(graph: Table, indices: tuple[int, ...]) -> tuple[TensorFacts, ...]:
+def _tensors(graph: Table, indices: tuple[int, ...]) -> tuple[TensorDetails, ...]:
     return tuple(_tensor(graph.item(0, index)) for index in indices)
 
 
-def _tensor(tensor: Table) -> TensorFacts:
+def _tensor(tensor: Table) -> TensorDetails:
     quantization = tensor.table(4)
     scales = quantization.floats(2) if quantization else ()
     zero_points = quantization.longs(3) if quantization else ()
     number = tensor.uint8(1)
     quantized = len(scales) == 1  # several are those of weights, a scale for each channel
-    return TensorFacts(
+    return TensorDetails(
         name=tensor.string(3),
         shape=tensor.ints(0),
         dtype=_DTYPES[number] if number < len(_DTYPES) else f"type {number}",

@@ -40,29 +40,36 @@ OnEvent = Callable[[str, dict[str, Any]], None]
 when on it is left alone for a while. A cause is "opening" (it takes long) or one of `edge.runtimes.edgetpu.words`."""
 Judge = Callable[[NDArray[np.generic]], Optional[str]]
 """Says what is wrong with an output tensor, if anything."""
-_SCALE_TOLERANCE = 1e-6
+_SCALE_TOLERANCE = 1e-6  # relative; a compiler may write a float32 anew
 MOST_THREADS = 4  # XNNPACK gains little past the four cores of a Pi, and oversubscribing costs a lot
 
 
 class TensorDetails(msgspec.Struct, frozen=True):
-    """What an interpreter says of one of its tensors."""
+    """What an interpreter, or a file, says of one of its tensors."""
 
     name: str
     shape: tuple[int, ...]
     dtype: str
-    """A NumPy name, for example "uint8"."""
+    """A NumPy name, for example "uint8"; in a file TensorFlow Lite's own where NumPy has none."""
     scale: Optional[float]
     """None when the tensor is not quantized."""
     zero_point: Optional[int]
 
-    def like(self, other: TensorDetails) -> bool:
-        """Whether all but the names is the same, but for what rounding does to a scale."""
-        mine, theirs = ((each.shape, each.dtype, each.zero_point) for each in (self, other))
-        return mine == theirs and math.isclose(self.scale or 0.0, other.scale or 0.0, rel_tol=_SCALE_TOLERANCE)
+    def differs(self, other: TensorDetails) -> Optional[str]:
+        """The first field, but the name, in which they are not alike; rounding may make scales differ a little."""
+        for field in ("shape", "dtype", "scale", "zero_point"):
+            mine, theirs = getattr(self, field), getattr(other, field)
+            if mine != theirs and not (field == "scale" and _near(mine, theirs)):
+                return field
+        return None
 
     def zeros(self) -> NDArray[np.generic]:
         """Room for it."""
         return np.zeros(self.shape, self.dtype)
+
+
+def _near(one: Optional[float], other: Optional[float]) -> bool:
+    return one is not None and other is not None and math.isclose(one, other, rel_tol=_SCALE_TOLERANCE)
 
 
 class Runtime(Protocol):

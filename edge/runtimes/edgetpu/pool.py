@@ -240,7 +240,7 @@ class EdgeTpu:
     def _find(self, lane: Lane, opened: Opened) -> None:
         """An Edge TPU is open; whether it works is seen when it has answered what it is tried with, if anything."""
         tensors = zip(self.input_details + self.output_details, opened.inputs + opened.outputs)
-        if not all(ours.like(theirs) for ours, theirs in tensors):
+        if any(ours.differs(theirs) for ours, theirs in tensors):
             self._lose(lane, Failure("allocate", "refused", "its model's input or output is not that of its twin"))
         elif self._vetting:
             lane.give(Job(_VETTING, self._vetting[0]))
