@@ -5,7 +5,7 @@ VENV ?= .venv
 ARGS ?=
 # TensorFlow, for the tests of the converter, where it installs and a laptop or server is likely.
 CONVERT := $(shell $(PYTHON) -c 'import platform, sys; print(",convert" * (sys.version_info >= (3, 11) and platform.machine() == "x86_64"))' 2>/dev/null)
-EXTRAS ?= test,lint,report,parquet$(CONVERT)
+EXTRAS ?= test,lint,report,parquet,mqtt,prometheus,web$(CONVERT)
 BIN := $(VENV)/bin
 # The folder with the larger picture sets, for the tests and benchmarks that need them.
 export EDGE_TEST_DATA ?= $(abspath ../shared/data)

@@ -63,6 +63,10 @@ class JournalError(EdgeError):
     """A journal cannot be opened, read or written."""
 
 
+class OutletError(EdgeError):
+    """What an outlet needs is not there: a package, a file with a secret."""
+
+
 class ControlError(EdgeError):
     """A running daemon cannot be asked, or cannot do what it was asked."""
 

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import Optional
 
+NOTICE = 25
+"""Of the log's levels: good news that a person waits for, between INFO and WARNING."""
 _LONGEST_STATUS = 500
 _WAIT_S = 1.0
 """For a busy systemd to take what is told once only; what is told again soon does not wait."""

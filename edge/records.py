@@ -104,6 +104,21 @@ class Record(msgspec.Struct, frozen=True):
         return document  # type: ignore[no-any-return]
 
 
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened to a service, such as a camera that was lost."""
+
+    sequence: int
+    """From 0 in each process."""
+    utc: str
+    """ISO 8601; a stamp only."""
+    monotonic_ns: int
+    kind: str
+    """Such as "camera lost"; edge/journal/README.md lists them."""
+    detail: dict[str, Any]
+    text: str
+    """The same for a person."""
+
+
 class Ran(msgspec.Struct, frozen=True):
     """What gave an answer or a measurement: results begin with it."""
 

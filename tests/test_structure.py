@@ -19,7 +19,9 @@ LAYERS = [
     {"edge.cameras", "edge.device", "edge.histogram", "edge.runtimes"},
     {"edge.journal", "edge.model", "edge.sinks"},
     {"edge.control", "edge.truth"},
-    {"edge.report", "edge.review"},
+    {"edge.overview", "edge.report", "edge.review"},
+    {"edge.outlets"},
+    {"edge.web"},
     {"edge.classifier", "edge.config"},
     {"edge.loop", "edge.measuring", "edge.recording"},
     {"edge.doctor", "edge.service"},
@@ -29,7 +31,7 @@ LAYERS = [
 ]
 OPTIONAL = (
     *("tensorflow", "keras", "ai_edge_litert", "tflite_runtime", "picamera2", "pycoral", "aiohttp", "paho"),
-    *("matplotlib", "jinja2", "pyarrow"),
+    *("matplotlib", "jinja2", "pyarrow", "prometheus_client"),
 )
 FOR_DEPLOY = {
     "edge",

@@ -220,7 +220,7 @@ def _log_to_terminal() -> None:
     """Show warnings, and the end of what they warned of."""
     import logging
 
-    from edge.service.parts import NOTICE
+    from edge.notify import NOTICE
 
     class Lines(logging.Formatter):
         def format(self, record: logging.LogRecord) -> str:
@@ -236,7 +236,7 @@ def _log_to_systemd() -> None:
     import faulthandler
     import logging
 
-    from edge.service.parts import NOTICE
+    from edge.notify import NOTICE
 
     grave = {logging.ERROR: 3, logging.WARNING: 4, NOTICE: 5, logging.INFO: 6}
 

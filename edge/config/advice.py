@@ -22,6 +22,9 @@ _WITHOUT_EFFECT = {
     "motion.": ("gate", "gate: motion"),
     "review.": ("review.keep_pictures", "review.keep_pictures: true"),
     "journal.": ("journal.path", "journal.path"),
+    "mqtt.": ("mqtt.enabled", "mqtt.enabled: true"),
+    "prometheus.": ("prometheus.enabled", "prometheus.enabled: true"),
+    "web.": ("web.enabled", "web.enabled: true"),
 }
 """Keys that begin so mean nothing unless another one is set."""
 _OF_EDGETPU = {f"runtime.{name}" for name in RuntimeSettings.__struct_fields__} - {"runtime.name", "runtime.threads"}

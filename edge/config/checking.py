@@ -12,6 +12,7 @@ from edge.config.document import KEYS, Found, Given, Problem, shown
 from edge.config.settings import Config
 from edge.errors import ConfigError
 from edge.expectations import unmet
+from edge.outlets.settings import require_address, require_topic
 from edge.privacy import PrivacySettings
 from edge.runtimes.edgetpu.options import require_devices
 from edge.schedule import Schedule
@@ -65,6 +66,19 @@ def contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("camera.isp_resize", "camera.source"),
             f"camera.isp_resize is for a CSI camera (picamera), and camera.source is {shown(config.camera.source)}.",
         )
+    if config.web.enabled and config.web.token_file is None and not config.web.loopback:
+        yield (
+            ("web.address", "web.token_file", "web.enabled"),
+            f"web.address is {shown(config.web.address)}, where others can reach the page, and there is no token: "
+            "write one into a file that only the service may read, and name it in web.token_file.",
+        )
+    if config.mqtt.user is None and config.mqtt.password_file is not None:
+        yield (("mqtt.password_file", "mqtt.user"), "mqtt.password_file is given, and no mqtt.user: give both or none.")
+    if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
+        yield (
+            ("mqtt.cert_file", "mqtt.key_file"),
+            "mqtt.cert_file and mqtt.key_file belong together: give both or none.",
+        )
 
 
 def _problems(given: Given) -> Iterator[str]:
@@ -89,6 +103,10 @@ def _further(key: str, value: Any) -> Iterator[str]:
         yield from _refusal(runtimes.require_name, value)
     elif key == "runtime.device":
         yield from _refusal(require_devices, (value,) if isinstance(value, str) else value)
+    elif key in ("web.address", "prometheus.address"):
+        yield from _refusal(require_address, value)
+    elif key in ("mqtt.prefix", "mqtt.name", "mqtt.discovery") and value is not None:
+        yield from _refusal(require_topic, value)
     elif key == "schedule":
         for text in value:
             yield from _refusal(Schedule.parse, [text])

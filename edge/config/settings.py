@@ -11,9 +11,11 @@ from edge.cameras import CameraSettings
 from edge.journal.settings import JournalSettings
 from edge.model.loading import BareOptions
 from edge.motion import MotionSettings
+from edge.outlets.settings import MqttSettings, PrometheusSettings
 from edge.privacy import PrivacySettings
 from edge.review.settings import ReviewSettings
 from edge.runtimes.settings import RuntimeSettings
+from edge.web.settings import WebSettings
 
 DEFAULT_MODEL = "efficientnet_lite0_int8"
 
@@ -38,6 +40,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     journal: JournalSettings = JournalSettings()
     review: ReviewSettings = ReviewSettings()
     privacy: PrivacySettings = PrivacySettings()
+    mqtt: MqttSettings = MqttSettings()
+    prometheus: PrometheusSettings = PrometheusSettings()
+    web: WebSettings = WebSettings()
     fps: Optional[Annotated[float, Meta(ge=0.0001, le=1_000_000)]] = None
     """Classify at most so many frames a second; null: as many as come."""
     schedule: tuple[str, ...] = ()

@@ -14,8 +14,6 @@ from edge.recording import Recording
 from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink
 
-NOTICE = 25
-"""Of the log's levels: good news that a person waits for, between INFO and WARNING."""
 LEAST_TOP = 5
 """A journal tells top-5 accuracy, however few predictions are wanted elsewhere."""
 

@@ -15,11 +15,11 @@ from edge.classifier import Classifier
 from edge.config import Config
 from edge.loop import daemon
 from edge.motion import Gate
-from edge.notify import Notifier
+from edge.notify import NOTICE, Notifier
 from edge.privacy import without_passwords
 from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
-from edge.service.parts import NOTICE, Output, health, open_beside, open_model, rhythm_s, sentence
+from edge.service.parts import Output, health, open_beside, open_model, rhythm_s, sentence
 from edge.service.pulse import Pulse
 from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals

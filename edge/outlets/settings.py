@@ -1,0 +1,81 @@
+"""What can be said about outlets."""
+
+from __future__ import annotations
+
+from typing import Annotated, Optional
+
+import msgspec
+from msgspec import Meta
+
+from edge.errors import ConfigError
+
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+
+
+class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which broker gets what."""
+
+    enabled: bool = False
+    host: str = "localhost"
+    """The broker's name or address."""
+    port: Optional[Port] = None
+    """null: 1883, or 8883 with `tls`."""
+    user: Optional[str] = None
+    password_file: Optional[str] = None
+    """Holds the password in one line."""
+    tls: bool = False
+    ca_file: Optional[str] = None
+    """Of the authority that signed the broker's certificate; null: the system's authorities."""
+    cert_file: Optional[str] = None
+    """This client's own certificate, where the broker asks for one."""
+    key_file: Optional[str] = None
+    prefix: str = "edge"
+    """Topics are PREFIX/NAME/..."""
+    name: Optional[str] = None
+    """null: the name of this machine."""
+    every_frame: bool = False
+    """Each frame's record to PREFIX/NAME/frame, beside the changes."""
+    state_s: Annotated[float, Meta(ge=0.1, le=86_400)] = 10.0
+    """The retained state is sent so often, and with each change."""
+    buffer: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    """The newest so many changes and events wait for a broker that cannot be reached."""
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    """A broker that is silent for one and a half times as long counts as lost, and so does this program to it."""
+    discovery: Optional[str] = None
+    """Home Assistant's discovery prefix, "homeassistant"; null: nothing is announced."""
+
+
+class PrometheusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where metrics are served."""
+
+    enabled: bool = False
+    address: str = "127.0.0.1"
+    """127.0.0.1: this machine only; 0.0.0.0 or [::] in full (::): whoever reaches it, without a password."""
+    port: Port = 9464
+
+
+def require_address(text: str) -> None:
+    """Make sure that a text is an address to listen at.
+
+    Raises:
+        ConfigError: it is no IP address.
+    """
+    import ipaddress
+
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text!r} is no address to listen at: expected 127.0.0.1 (this machine only), 0.0.0.0 (all), or one of "
+            "this machine's IP addresses."
+        ) from None
+
+
+def require_topic(text: str) -> None:
+    """Make sure that a text can be a part of MQTT topics.
+
+    Raises:
+        ConfigError: it is empty, or holds what has a meaning in topics.
+    """
+    if not text or text.startswith(("$", "/")) or text.endswith("/") or any(each in text for each in "+#\0"):
+        raise ConfigError(f"{text!r} cannot be part of a topic: expected text without +, # and $, such as edge.")

@@ -1,0 +1,1 @@
+"""The live page: what the camera sees and the model answers, for people on the same network."""
