@@ -19,6 +19,7 @@ from deploy.cli import cli
 from tests.conftest import full_disk
 
 ANY = "py3-none-any"
+EXTRAS = "mqtt report tflite web"
 
 
 def wheel(
@@ -60,7 +61,7 @@ class Index:
             monkeypatch.setenv(f"PIP_{name}", value)
 
     def edge_runner(self, version: str, requires: Sequence[str]) -> Path:
-        self.own = wheel(self.folder.parent, "edge_runner", version, requires, extras="report tflite")
+        self.own = wheel(self.folder.parent, "edge_runner", version, requires, extras=EXTRAS)
         return self.own
 
     def gather(self, *options: object, python: str = "3.10") -> Done:
@@ -136,6 +137,18 @@ def test_the_newest_wheels_that_the_devices_glibc_can_load(index: Index) -> None
     assert list(index.out.glob("old-*"))
 
 
+def test_what_the_outlets_need_comes_unasked(index: Index) -> None:
+    for name in ("broker", "report_part", "page"):
+        wheel(index.folder, name, "1")
+    wanted = [f'{name}; extra == "{extra}"' for name, extra in (("broker", "mqtt"), ("page", "web"))]
+    index.edge_runner("1.0", ["bare", *wanted, 'report_part; extra == "report"'])
+    assert json.loads(index.gather("--json").stdout)["extras"] == ["mqtt", "web"]
+    assert index.names() == {"bare", "broker", "page"}
+    done = index.gather("--extra", "web", "--extra", "report")
+    assert "edge-runner[mqtt,web,report] 1.0 for Python 3.10.4" in done.stdout
+    assert index.names() == {"bare", "broker", "page", "report_part"}
+
+
 @pytest.fixture
 def with_numpy(index: Index) -> Index:
     """As in PyPI: the newest OpenCV refuses the numpy of Bookworm, an older one takes it."""
@@ -162,7 +175,7 @@ def test_both_for_a_numpy_of_its_own_and_for_the_systems(with_numpy: Index) -> N
     sizes = {name: int(size.replace(",", "")) for name, size, *_ in rows}
     assert sizes == {path.name: path.stat().st_size for path in with_numpy.out.glob("*.whl")}
     assert lines[5].split() == ["5", "wheels", f"{sum(sizes.values()):,}", "bytes"]
-    assert "edge-runner 1.0 for Python 3.11.2 on aarch64" in lines[6]
+    assert "edge-runner[mqtt,web] 1.0 for Python 3.11.2 on aarch64" in lines[6]
 
 
 def test_the_systems_numpy_may_be_none_or_another(with_numpy: Index) -> None:
@@ -205,7 +218,7 @@ def test_a_second_time_changes_nothing_and_a_new_version_replaces_the_old(index:
     [
         (["--python", "3.14"], "Python '3.14' was given: expected one of 3.9, 3.10, 3.11, 3.12, 3.13."),
         (["--arch", "armv7l"], "The processor 'armv7l' was given: expected aarch64 or x86_64"),
-        (["--extra", "nonsense"], "--extra nonsense: edge-runner 1.0 has report, tflite."),
+        (["--extra", "nonsense"], "--extra nonsense: edge-runner 1.0 has mqtt, report, tflite, web."),
         (["--tflite"], "There is no tflite-runtime for Python 3.10.4"),
         (["--wheel", "no/such.whl"], "--wheel no/such.whl: there is no such file."),
         (["--wheel", "setup.cfg"], "--wheel setup.cfg: expected a wheel, and this is none."),
@@ -291,7 +304,7 @@ def reachable() -> bool:
 
 
 def test_this_checkout_and_the_real_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """As few as there are: another processor and an older Python than most that run this, no extra, no second numpy."""
+    """As few as there are: another processor and an older Python than most that run this, no second numpy."""
     if not reachable():
         pytest.skip("PyPI cannot be reached from here")
     place = ["--python", "3.9", "--arch", "aarch64", "--out", tmp_path / "wheels"]
@@ -300,6 +313,7 @@ def test_this_checkout_and_the_real_index(tmp_path: Path, capsys: pytest.Capture
     report: dict[str, Any] = json.loads(done.stdout)
     files = {each["file"].partition("-")[0]: each["file"] for each in report["wheels"]}
     assert {"edge_runner", "ai_edge_litert", "numpy", "opencv_python_headless", "msgspec", "pyyaml"} <= set(files)
+    assert {"paho_mqtt", "prometheus_client", "aiohttp"} <= set(files)
     assert files["ai_edge_litert"].startswith("ai_edge_litert-2.1.0-cp39-cp39-manylinux_2_")
     assert all(name.endswith(("_aarch64.whl", "-none-any.whl")) for name in files.values())
     with zipfile.ZipFile(tmp_path / "wheels" / files["edge_runner"]) as own:

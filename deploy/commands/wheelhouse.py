@@ -29,7 +29,13 @@ _NONE = "none"
     required=True,
     help="For the wheels; what else is in it stays.",
 )
-@click.option("--extra", "extras", metavar="NAME", multiple=True, help="Of edge-runner, such as report; repeatable.")
+@click.option(
+    "--extra",
+    "extras",
+    metavar="NAME",
+    multiple=True,
+    help="Of edge-runner, such as report; repeatable. mqtt, prometheus and web come always.",
+)
 @click.option("--tflite", is_flag=True, help="The same as --extra tflite: Coral's older stack beside LiteRT.")
 @click.option(
     "--system-numpy",

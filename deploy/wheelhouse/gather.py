@@ -19,6 +19,8 @@ from edge.errors import ConfigError, WheelhouseError
 from edge.model.bundle import sha256_of
 
 SUMS = "SHA256SUMS"
+ALWAYS = ("mqtt", "prometheus", "web")
+"""Extras that are gathered unasked, 3 MB together, so that an outlet can be switched on far from a network."""
 _SCRATCH = ".gathering"
 
 
@@ -28,6 +30,7 @@ class Request(msgspec.Struct, frozen=True):
     target: Target
     out: Path
     extras: tuple[str, ...] = ()
+    """Beside `ALWAYS`."""
     numpy: Optional[str] = None
     """The system's version, which an installation that sees the system's packages keeps; None: there is none."""
     wheel: Optional[Path] = None
@@ -147,10 +150,11 @@ def _scratch(out: Path) -> Iterator[Path]:
 
 
 def _known(extras: tuple[str, ...], wheel: own.Wheel) -> tuple[str, ...]:
+    """Those to gather."""
     for extra in extras:
         if extra not in wheel.extras:
             raise ConfigError(f"--extra {extra}: edge-runner {wheel.version} has {', '.join(wheel.extras) or 'none'}.")
-    return tuple(dict.fromkeys(extras))
+    return tuple(dict.fromkeys([*(extra for extra in ALWAYS if extra in wheel.extras), *extras]))
 
 
 def _bracketed(extras: tuple[str, ...]) -> str:
