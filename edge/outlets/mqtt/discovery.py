@@ -148,7 +148,7 @@ def announcements(
         bases have other topics and other unique ids. An empty retained message to each topic takes the device away.
     """
     node = node_id(base)
-    common = {
+    common: dict[str, Any] = {
         "origin": {"name": "edge-runner", "sw_version": version},
         "device": _device(node, name, version, model),
         "state_topic": f"{base}/state",
@@ -159,7 +159,7 @@ def announcements(
         common["expire_after"] = round(_MISSED_STATES * state_s + _SLACK_S)
     messages = []
     for key, (component, about) in _ENTITIES.items():
-        entity = {"unique_id": f"{node}_{key}", **common, **about}
+        entity: dict[str, Any] = {"unique_id": f"{node}_{key}", **common, **about}
         if "json_attributes_template" in about:
             entity["json_attributes_topic"] = common["state_topic"]
         messages.append((f"{discovery_prefix}/{component}/{node}/{key}/config", json.dumps(entity).encode()))
