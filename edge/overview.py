@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -13,11 +14,13 @@ from typing import Any, Callable, Optional
 import msgspec
 
 from edge import device
+from edge.privacy import without_passwords
 from edge.records import Event, Frame, Ran, Record
 from edge.stats import Window
 from edge.truth.live import Said, Truth
 
 KEPT_EVENTS = 50
+_PACES, _PACE_NS = 10, 1_000_000_000
 
 
 class Overview:
@@ -38,11 +41,12 @@ class Overview:
             run: its id.
             ran: the model and what runs it.
             labels: of the model, by output index.
-            camera: as a person would call it, without passwords.
+            camera: as a person would call it; passwords are left out.
             journal: what it is recorded to; None: nothing.
             events: of earlier runs of this process, the newest last; those of this run are put behind them.
         """
-        self.run, self.ran, self.labels, self.camera, self.journal = run, ran, tuple(labels), camera, journal
+        self.run, self.ran, self.labels, self.journal = run, ran, tuple(labels), journal
+        self.camera = without_passwords(camera)
         self.events: deque[Event] = deque(maxlen=KEPT_EVENTS) if events is None else events
         """The newest, the oldest of them first. To be copied before it is gone through, as others are put in."""
         self.newest: Optional[Record] = None
@@ -50,31 +54,28 @@ class Overview:
         self.frames = self.dropped = self.unchanged = 0
         self.truths = Truth(self.labels, self._on_truth)
         """What stands before the camera now, to be told and asked on any thread."""
-        self._more: Callable[[], dict[str, Any]] = dict
-        self._on_said: Callable[[Optional[str], str], object] = lambda _name, _by: None
+        self.told_by: list[Callable[[], dict[str, Any]]] = []
+        """Each tells what else belongs to `status`."""
+        self.on_truth: list[Callable[[Optional[str], str], object]] = []
+        """Called as `edge.truth.live.Truth` tells."""
+        self.on_reading: list[Callable[[device.Live], object]] = []
+        """Called with each reading of the board."""
+        self._paces: deque[tuple[int, int]] = deque(maxlen=_PACES)
+        """When so many frames had been seen, about once a second."""
         self._monitor: Optional[device.Monitor] = None
         self._camera_knows = False
         self._began_ns = time.monotonic_ns()
 
-    def begin(
-        self,
-        said: Optional[Said] = None,
-        more: Callable[[], dict[str, Any]] = dict,
-        on_truth: Callable[[Optional[str], str], object] = lambda _name, _by: None,
-        on_reading: Optional[Callable[[device.Live], object]] = None,
-    ) -> None:
-        """The run begins.
+    def begin(self, said: Optional[Said] = None, *, watches_board: bool = True) -> None:
+        """The run begins, and whoever wants to be told of it has said so.
 
         Args:
             said: the truth of the run before, which goes on.
-            more: what else `status` tells.
-            on_truth: see `edge.truth.live.Truth`.
-            on_reading: gets the board's readings; None: the board is not looked at.
+            watches_board: else temperature and throttling are not known.
         """
-        self._more, self._on_said = more, on_truth
         self.truths.take_over(said)
-        if on_reading:
-            self._monitor = device.Monitor(on_reading=on_reading)
+        if watches_board:
+            self._monitor = device.Monitor(on_reading=self._read)
 
     @property
     def truth(self) -> Optional[str]:
@@ -97,6 +98,8 @@ class Overview:
     def write(self, record: Record) -> None:
         """Take in one frame's record."""
         self.window.add(record.timings, record.backend)
+        if not self._paces or record.monotonic_ns - self._paces[-1][0] >= _PACE_NS:
+            self._paces.append((record.monotonic_ns, self.frames))
         self.frames += 1
         self.dropped += record.dropped
         self.unchanged += record.unchanged
@@ -105,6 +108,14 @@ class Overview:
     def see(self, frame: Frame, _: Record) -> None:
         """Notice whether the camera tells the truth of its frames itself."""
         self._camera_knows = frame.label is not None
+
+    @property
+    def fps(self) -> Optional[float]:
+        """Frames a second over the last ten seconds or so; None before the first."""
+        with contextlib.suppress(IndexError):
+            since_ns, frames = self._paces[0]
+            return (self.frames - frames) / max(1e-9, (time.monotonic_ns() - since_ns) / 1e9)
+        return None
 
     def status(self) -> dict[str, Any]:
         """How it goes."""
@@ -120,13 +131,14 @@ class Overview:
             "camera": self.camera,
             "frames": frames,
             "fps": round(frames / seconds, 2) if seconds else None,
+            "fps_now": None if (now := self.fps) is None else round(now, 2),
             "dropped": self.dropped,
             "unchanged": self.unchanged,
             "truth": self.truth if newest is None else newest.truth,
             "newest": None if newest is None else {"utc": newest.utc, "predictions": _told(newest)},
             "latency": {name: {"p50_ms": live.p50, "p90_ms": live.p90} for name, live in self.window.live().items()},
             "board": _known(self.live),
-            **self._more(),
+            **{name: value for tell in self.told_by for name, value in tell().items()},
         }
 
     def answer_truth(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -146,7 +158,12 @@ class Overview:
             self._monitor.close()
 
     def _on_truth(self, name: Optional[str], by: str) -> None:
-        self._on_said(name, by)
+        for told in self.on_truth:
+            told(name, by)
+
+    def _read(self, live: device.Live) -> None:
+        for told in self.on_reading:
+            told(live)
 
 
 def _known(live: Optional[device.Live]) -> Optional[dict[str, Any]]:

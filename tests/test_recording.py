@@ -26,9 +26,9 @@ from edge.journal import pictures_folder, socket_path
 from edge.journal.schema import connect_to_read
 from edge.journal.settings import JournalSettings
 from edge.loop import daemon
-from edge.recording import Recording
 from edge.report.gather import gather
 from edge.review.settings import ReviewSettings
+from tests.runs import recorded
 
 RUN = [sys.executable, "-m", "edge", "run", "--camera", "scene", "--threads", "1"]
 
@@ -46,9 +46,10 @@ def record_scene(told: Config, classifier: Classifier, frames: int) -> Path:
     assert told.journal.path is not None
     with (
         closing(open_camera(CameraSettings(source="scene", fps=200.0))) as camera,
-        closing(Recording(told, classifier, camera.name, 1_000)) as recording,
+        recorded(told, classifier, camera.name, 1_000) as run,
     ):
-        daemon.run(camera, classifier, [recording], daemon.Limits(frames=frames), threading.Event(), watch=recording)
+        limits = daemon.Limits(frames=frames)
+        daemon.run(camera, classifier, run, limits, threading.Event(), watch=run.overview, viewers=run)
     return Path(told.journal.path)
 
 
@@ -77,28 +78,31 @@ def test_a_running_recording_is_asked_and_told(classifier: Classifier, tmp_path:
     # A folder's or the scene's own truth comes first, so this camera's frames have none.
     with (
         closing(open_camera(CameraSettings(source="scene", fps=100.0))) as scene,
-        closing(Recording(config(path), classifier, scene.name, 0)) as recording,
+        recorded(config(path), classifier, scene.name) as run,
     ):
         loop = threading.Thread(
             target=daemon.run,
-            args=(Untold(scene), classifier, [recording], daemon.Limits(), stop),
-            kwargs={"watch": recording},
+            args=(Untold(scene), classifier, run, daemon.Limits(), stop),
+            kwargs={"watch": run.overview, "viewers": run},
         )
         loop.start()
         try:
-            while recording.status()["frames"] < 20:
+            while run.overview.status()["frames"] < 20:
                 time.sleep(0.01)
             assert ask(socket_path(path), {"do": "truth", "name": "wall clock", "by": "ann"})["truth"] == "wall clock"
-            seen = recording.status()["frames"]
-            while recording.status()["frames"] < seen + 20:
+            seen = run.overview.status()["frames"]
+            while run.overview.status()["frames"] < seen + 20:
                 time.sleep(0.01)
             status: Any = ask(socket_path(path), {"do": "status"})
             ask(socket_path(path), {"do": "truth", "name": None, "by": "ann"})
         finally:
             stop.set()
             loop.join()
-        with pytest.raises(AlreadyRunningError, match="already running on this journal"):
-            Recording(config(path), classifier, "another", 0)
+        with (
+            pytest.raises(AlreadyRunningError, match="already running on this journal"),
+            recorded(config(path), classifier),
+        ):
+            pass
     assert (status["truth"], status["model"]) == ("wall clock", classifier.bundle.name)
     assert status["journal"]["recording"] is True
     assert status["newest"]["predictions"][0]["label"] == "wall clock"
@@ -134,7 +138,7 @@ def test_pictures_are_kept_only_when_asked_for(classifier: Classifier, tmp_path:
 
 
 def test_a_report_does_not_wait_for_the_first_minute(classifier: Classifier, tmp_path: Path) -> None:
-    with closing(Recording(config(tmp_path / "field.db"), classifier, "camera", 0)) as recording:
+    with recorded(config(tmp_path / "field.db"), classifier) as (_, recording):
         frame = Frame(np.zeros((48, 64, 3), np.uint8), 0, time.monotonic_ns(), "wall clock")
         for _ in range(20):
             recording.write(classifier.classify(frame))
@@ -147,7 +151,8 @@ def test_a_report_does_not_wait_for_the_first_minute(classifier: Classifier, tmp
 
 def test_passwords_of_cameras_stay_out(classifier: Classifier, tmp_path: Path) -> None:
     told = config(tmp_path / "field.db", camera=CameraSettings(source="rtsp://ann:secret@camera.local/stream"))
-    Recording(told, classifier, "RTSP rtsp://ann:secret@camera.local/stream", 0).close()
+    with recorded(told, classifier, "RTSP rtsp://ann:secret@camera.local/stream"):
+        pass
     ((camera, configuration),) = rows(tmp_path / "field.db", "SELECT camera, configuration FROM runs")
     assert "camera.local" in camera
     assert "camera.local" in configuration
@@ -156,15 +161,15 @@ def test_passwords_of_cameras_stay_out(classifier: Classifier, tmp_path: Path) -
 
 def test_a_place_that_cannot_be_written_does_not_stop_anything(classifier: Classifier, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with closing(Recording(config(tmp_path / "file" / "field.db"), classifier, "camera", 0)) as recording:
-        status = recording.status()
+    with recorded(config(tmp_path / "file" / "field.db"), classifier) as run:
+        status = run.overview.status()
     assert status["journal"]["recording"] is False
     assert status["journal"]["why"]
 
 
 def test_a_folder_is_no_journal(classifier: Classifier, tmp_path: Path) -> None:
-    with pytest.raises(JournalError, match="is a folder"):
-        Recording(config(tmp_path), classifier, "camera", 0)
+    with pytest.raises(JournalError, match="is a folder"), recorded(config(tmp_path), classifier):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -195,7 +200,7 @@ def test_a_socket_that_could_not_be_made_at_the_start_is_made_later(
     monkeypatch.setattr("edge.recording._LISTEN_EVERY_S", 0.0)
     path = tmp_path / "field.db"
     socket_path(path).write_text("in the way")
-    with closing(Recording(config(path), classifier, "camera", 0)) as recording:
+    with recorded(config(path), classifier) as (_, recording):
         recording.listen()
         with pytest.raises(ControlError):
             ask(socket_path(path), {"do": "status"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -26,7 +26,8 @@ from edge.errors import AcceleratorError, EdgeError, JournalError
 if TYPE_CHECKING:
     from edge.classifier import Classifier
     from edge.config import Config
-    from edge.loop.daemon import Totals, Watch
+    from edge.loop.daemon import Totals
+    from edge.outlets import OutletStatus
     from edge.recording import Recording
     from edge.sinks import Sink
 
@@ -71,13 +72,12 @@ def run(
     else:
         _log_to_terminal()
 
-    with caught(hang_up=service) as signals, contextlib.ExitStack() as stack:
+    with caught(hang_up=service) as signals:
         # Also a start that takes long or is stuck can be ended.
         signals.overdue = lambda: _tell_at_once("0 frames.")
         from edge.service import Service
 
         output = _Log() if service else _Terminal(as_json)
-        stack.callback(output.close)
         try:
             runner = Service(
                 lambda: configured(config_path, options), signals, output, (frames, seconds), waits=service
@@ -126,27 +126,33 @@ class _Output:
 
     def __init__(self) -> None:
         self.totals: Optional[Totals] = None
-
-    def watch(self) -> Optional[Watch]:
-        return None
+        self.wants_board = False
 
     def abandoned(self, unwritten: bool) -> None:
         lost = " The journal was not closed in time: what came since its last batch is lost." if unwritten else ""
         _tell_at_once(f"{_summary(self.totals)}{lost}")
 
-    def close(self) -> None: ...
-
 
 class _Log(_Output):
     """Records go to the journal only; the rest is for systemd's log."""
 
-    def began(self, config: Config, camera: str, model: Classifier, _: Optional[Recording]) -> Sequence[Sink]:
+    def began(
+        self,
+        config: Config,
+        camera: str,
+        model: Classifier,
+        _: Optional[Recording],
+        outlets: Mapping[str, OutletStatus],
+    ) -> Sequence[Sink]:
         import logging
 
         log = logging.getLogger(__name__)
         log.info("Run %s: %s, %s, journal %s.", model.run, camera, _describe(model), config.journal.path)
         if model.bundle.choice:
             log.info("%s", model.bundle.choice)
+        for name, status in outlets.items():
+            if status.where:
+                log.info("%s: %s", name, status.where)
         return ()
 
     def ended(self) -> None:
@@ -160,10 +166,16 @@ class _Terminal(_Output):
 
     def __init__(self, as_json: bool) -> None:
         super().__init__()
-        self._as_json = as_json
-        self._board: Optional[_Board] = None
+        self._as_json = self.wants_board = as_json
 
-    def began(self, config: Config, camera: str, model: Classifier, recording: Optional[Recording]) -> Sequence[Sink]:
+    def began(
+        self,
+        config: Config,
+        camera: str,
+        model: Classifier,
+        recording: Optional[Recording],
+        outlets: Mapping[str, OutletStatus],
+    ) -> Sequence[Sink]:
         from edge import sinks
         from edge.journal import pictures_folder
 
@@ -178,42 +190,16 @@ class _Terminal(_Output):
             if config.review.keep_pictures:
                 masked = ", parts of them black" if config.privacy.mask else ""
                 self._say(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}")
-        elif self._as_json:
-            self._board = self._board or _Board()
+        for name, outlet in outlets.items():
+            if outlet.where:
+                self._say(f"{name + ':':8}{outlet.where}")
         return [sinks.JsonLines(sys.stdout, config.model.top) if self._as_json else sinks.Lines(sys.stdout)]
-
-    def watch(self) -> Optional[Watch]:
-        return self._board
 
     def ended(self) -> None:
         self._say(_summary(self.totals))
 
-    def close(self) -> None:
-        if self._board:
-            self._board.close()
-
     def _say(self, line: str) -> None:
         click.echo(line, err=self._as_json)
-
-
-class _Board:
-    """Tells the throttling bits where no journal is written."""
-
-    truth = None
-
-    def __init__(self) -> None:
-        from edge.device import Monitor
-
-        self._monitor = Monitor(on_reading=lambda _: None)
-
-    @property
-    def throttled(self) -> Optional[int]:
-        return self._monitor.latest.throttled
-
-    def see(self, *_: object) -> None: ...
-
-    def close(self) -> None:
-        self._monitor.close()
 
 
 def _log_to_terminal() -> None:

@@ -16,7 +16,7 @@ from edge.records import Frame, Record
 from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink
 
-__all__ = ["Limits", "Totals", "Watch", "run"]
+__all__ = ["Limits", "Totals", "Viewer", "Watch", "run"]
 
 _POLL_S = 0.25
 """The longest that a stop request waits for a camera that gives nothing."""
@@ -27,7 +27,7 @@ _READ_AHEAD = 2
 
 
 class Watch(Protocol):
-    """Knows more of the moment than the camera does, and sees each frame with its record."""
+    """Knows more of the moment than the camera does."""
 
     @property
     def truth(self) -> Optional[str]:
@@ -37,8 +37,12 @@ class Watch(Protocol):
     def throttled(self) -> Optional[int]:
         """The board's throttling bits, where it tells them."""
 
+
+class Viewer(Protocol):
+    """Sees each frame with its record."""
+
     def see(self, frame: Frame, record: Record) -> None:
-        """Look at a frame and its record; must not take long."""
+        """Look at them; must not take long."""
 
 
 def run(
@@ -51,14 +55,15 @@ def run(
     watch: Optional[Watch] = None,
     pulse: Optional[Pulse] = None,
     gate: Optional[Gate] = None,
+    viewers: Sequence[Viewer] = (),
     keep_pixels: bool = False,
 ) -> Totals:
     """Classify until a limit, the end of the source or `stop`.
 
     A live camera is read as frames are wanted, so that each is the newest. With any other the model works ahead,
     so that it never waits: see `edge.loop.ahead`. A runtime that works elsewhere is kept busy: see `edge.loop.abreast`.
-    `totals` are counted as it goes; those of an earlier call go on. `keep_pixels` is for a watch that wants them also
-    of a source that is read ahead.
+    `totals` are counted as it goes; those of an earlier call go on. `keep_pixels` is for viewers that want them
+    also of a source that is read ahead.
 
     Raises:
         EdgeError: the camera or the model failed.
@@ -77,8 +82,8 @@ def run(
             totals.add(record, classes)
             for sink in sinks:
                 sink.write(record)
-            if watch:
-                watch.see(answer.frame, record)
+            for viewer in viewers:
+                viewer.see(answer.frame, record)
             if pulse:
                 pulse.classified(record)
     finally:

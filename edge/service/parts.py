@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional, Protocol
 
+from edge.cameras.lasting import Lasting
 from edge.cameras.newest import patience_s
 from edge.classifier import Classifier
 from edge.config import Config
 from edge.errors import AcceleratorError
-from edge.loop.daemon import Watch
+from edge.outlets import OutletStatus
 from edge.recording import Recording
 from edge.runtimes import ConcurrentRuntime
 from edge.sinks import Sink
@@ -21,11 +22,18 @@ LEAST_TOP = 5
 class Output(Protocol):
     """Where a service's records go beside the journal, and what a person is told."""
 
-    def began(self, config: Config, camera: str, model: Classifier, recording: Optional[Recording]) -> Sequence[Sink]:
-        """A run begins: where its records go."""
+    wants_board: bool
+    """Records are to tell how throttled the board was, also where no journal is written."""
 
-    def watch(self) -> Optional[Watch]:
-        """Knows the board where no journal is written."""
+    def began(
+        self,
+        config: Config,
+        camera: str,
+        model: Classifier,
+        recording: Optional[Recording],
+        outlets: Mapping[str, OutletStatus],
+    ) -> Sequence[Sink]:
+        """A run begins: where its records go."""
 
     def abandoned(self, unwritten: bool) -> None:
         """The loop is stuck, and the process ends without it.
@@ -88,11 +96,13 @@ def sentence(kind: str, detail: dict[str, Any]) -> str:
     return f"{kind} ({told})" if told else kind
 
 
-def health(model: Classifier) -> dict[str, Any]:
-    """What `edge status` tells of accelerators."""
+def health(camera: Optional[Lasting], model: Classifier) -> dict[str, Any]:
+    """What `edge status` tells of the camera and of accelerators."""
     runtime = model.runtime
     elsewhere = runtime if isinstance(runtime, ConcurrentRuntime) else None
     return {
+        "camera_lost": camera.lost if camera else None,
+        "camera_faults": camera.faults if camera else 0,
         "backend_lost": " ".join(elsewhere.troubles.values()) or elsewhere.lost if elsewhere else None,
         "backend_faults": elsewhere.faults if elsewhere else 0,
     }

@@ -13,18 +13,23 @@ from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
 from edge.cameras.lasting import Lasting
 from edge.classifier import Classifier
 from edge.config import Config
+from edge.journal import journal_path
 from edge.loop import daemon
 from edge.motion import Gate
-from edge.notify import NOTICE, Notifier
+from edge.notify import Notifier
+from edge.overview import Overview
 from edge.privacy import without_passwords
 from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
-from edge.service.parts import Output, health, open_beside, open_model, rhythm_s, sentence
+from edge.service.events import Events
+from edge.service.outlets import Outlets
+from edge.service.parts import Output, health, open_beside, open_model, rhythm_s
 from edge.service.pulse import Pulse
 from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals
 from edge.sinks import Sink
 from edge.tensors import native_size_px
+from edge.truth.live import Said
 
 _OPENING_S = 120.0
 _FLUSH_S = 3.0
@@ -65,7 +70,14 @@ class Service:
         self.pulse = Pulse(Notifier(), self._on_first, self._check)
         self._recording: Optional[Recording] = None
         turn = self._turn.set
-        self._reloader = Reloader(read, self._open_next, self._require_camera, self.pulse, turn, self._on_refused)
+        self._reloader = Reloader(
+            read,
+            lambda config: open_beside(self._model, config),
+            self._require_camera,
+            self.pulse,
+            turn,
+            self._on_refused,
+        )
         signals.on_stop, signals.on_reload, signals.overdue = turn, self._reloader.request_soon, self._abandon
         self._config = read()
         self._schedule = Schedule.parse(self._config.schedule)
@@ -73,8 +85,11 @@ class Service:
         self._opened_ns = 0
         self._camera: Optional[Lasting] = None
         self._heritage: Optional[Heritage] = None
+        self._outlets = Outlets()
+        self._overview: Optional[Overview] = None
+        self._events = Events(self._outlets, self.pulse)
         self._sinks: Sequence[Sink] = ()
-        self._running = False
+        self._said: Optional[Said] = None
         self._asleep: Optional[str] = None
 
     def open(self) -> None:
@@ -120,55 +135,70 @@ class Service:
         """Run the loop; why the service ends, None where it goes on."""
         config, camera = self._config, self._camera or self._opened_camera()
         self._camera = camera
-        recording = self._begun()
+        overview = self._begun()
+        recordings = [self._recording] if self._recording else []
         daemon.run(
             camera,
             self._model,
-            [recording, *self._sinks] if recording else self._sinks,
+            [overview, *recordings, *self._sinks, self._outlets],
             daemon.Limits(*self._limits, config.fps),
             self._turn,
             self.totals,
-            recording or self._output.watch(),
+            overview,
             self.pulse,
             Gate(config.motion) if config.gate else None,
-            keep_pixels=recording is not None and config.review.keep_pictures,
+            [overview, *recordings, self._outlets],
+            keep_pixels=config.review.keep_pictures or self._outlets.wants_pixels,
         )
         if self._turn.is_set():
             return None
         return "end of the source" if camera.ended else "limit"
 
-    def _begun(self) -> Optional[Recording]:
-        """The present run's recording; a run begins where none goes on."""
+    def _begun(self) -> Overview:
+        """The present run; one begins where none goes on."""
         config, camera = self._config, self._camera_name()
-        if not self._running:
-            self._running = True
-            if config.journal.path is not None:
-                self._record(camera)
-            self._sinks = self._output.began(config, camera, self._model, self._recording)
+        if self._overview is None:
+            self._overview = self._begin_run(camera)
+            self._sinks = self._output.began(config, camera, self._model, self._recording, self._outlets.status())
             self._reloader.runs(config, sha256_of_model(self._model.bundle))
-            self._model.runtime.listen(self._on_event)
+            self._model.runtime.listen(self._events.of_equipment)
         self.pulse.camera = camera
         self.pulse.expect(*rhythm_s(config, self._model))
-        return self._recording
+        return self._overview
 
-    def _record(self, camera: str) -> None:
-        heritage, self._heritage = self._heritage, None
-        answers = {"reload": self._reloader.answer}
-        self._recording = Recording(self._config, self._model, camera, self._opened_ns, heritage, answers, self._told)
-        self.pulse.trouble = lambda: self._recording.journal.status().why if self._recording else None
-        self._signals.grace_s = _FLUSH_S
+    def _begin_run(self, camera: str) -> Overview:
+        config, model = self._config, self._model
+        path = None if config.journal.path is None else journal_path(config.journal)
+        overview = Overview(model.run, model.ran, model.bundle.labels, camera, path, self._events.newest)
+        if path is not None:
+            heritage, self._heritage = self._heritage, None
+            answers = {"reload": self._reloader.answer}
+            self._recording = recording = Recording(config, model, overview, self._opened_ns, heritage, answers)
+            self._events.journal = recording.journal
+            self.pulse.trouble = lambda: recording.journal.status().why
+            self._signals.grace_s = _FLUSH_S
+        overview.told_by.append(self._told)
+        self._outlets.follow(config)
+        board = self._recording is not None or self._outlets.any or self._output.wants_board
+        overview.begin(self._said, watches_board=board)
+        self._outlets.begin(overview)
+        return overview
 
     def _take_over(self, ready: Next) -> None:
         """Go on with another configuration, in a run of its own; without an interruption where nothing has changed."""
         if ready.changed:
             self._begin_anew(ready)
-        self._event("reloaded", changed=list(ready.changed))
+        self._events.tell("reloaded", changed=list(ready.changed))
         _log.info("Reloaded: %s.", ", ".join(ready.changed) or "nothing has changed")
         self._reloader.done(ready.changed)
 
     def _begin_anew(self, ready: Next) -> None:
         before, config = self._config, ready.config
         self._close_sinks()
+        if self._overview:
+            self._said = self._overview.truths.said
+            self._overview.close()
+            self._overview = None
         if self._recording:
             self._heritage = self._recording.hand_over("reloaded")
         size_px = native_size_px(self._model.input)
@@ -181,7 +211,6 @@ class Service:
         if before.camera != config.camera or resized:
             self._let_go_of_camera()
         self._config, self._schedule = config, Schedule.parse(config.schedule)
-        self._running = False
         self._waits = True  # what runs must not end because the new camera is not there yet
         self._begun()
 
@@ -194,7 +223,7 @@ class Service:
         self._begun()
         until = self._schedule.next_change(time.localtime())
         self._asleep = f"asleep until {until}"
-        self._event("asleep", until=until)
+        self._events.tell("asleep", until=until)
         _log.warning("By its schedule it is %s.", self._asleep)
         seconds = self._limits[1]
         until_s = math.inf if seconds is None else time.monotonic() + seconds - self.totals.seconds
@@ -205,7 +234,7 @@ class Service:
         if time.monotonic() >= until_s:
             return "limit"
         if not self._signals.stop.is_set():
-            self._event("awake")
+            self._events.tell("awake")
         return None
 
     def _check(self) -> None:
@@ -225,7 +254,7 @@ class Service:
         if not lasts:
             self.totals.next_sequence = None  # a file begins anew
         first = self.totals.next_sequence or 0
-        return Lasting(opened, settings, self._on_event, wait=self._waits, first_sequence=first)
+        return Lasting(opened, settings, self._events.of_equipment, wait=self._waits, first_sequence=first)
 
     def _camera_name(self) -> str:
         return self._camera.name if self._camera else f"camera {without_passwords(self._config.camera.source)}"
@@ -234,9 +263,6 @@ class Service:
         """Make sure that a file or folder can be a camera; a real one may come later."""
         if config.camera != self._config.camera and not can_be_lost(config.camera.source):
             open_camera(config.camera, native_size_px(self._model.input)).close()
-
-    def _open_next(self, config: Config) -> Classifier:
-        return open_beside(self._model, config)
 
     def _let_go_of_camera(self) -> None:
         if self._camera:
@@ -248,43 +274,25 @@ class Service:
             sink.close()
         self._sinks = ()
 
-    def _on_event(self, kind: str, detail: dict[str, Any]) -> None:
-        """Something happened to the camera or an accelerator; called on the thread that classifies."""
-        over = kind.endswith((" found", " over"))
-        _log.log(NOTICE if over else logging.WARNING, "%s", sentence(kind, detail))
-        if over:
-            self.pulse.camera = str(detail.get("camera", self.pulse.camera))
-        else:
-            self.pulse.last_fault = f"{kind}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        self._event(kind, **detail)
-
     def _on_first(self) -> None:
         _log.info("Classifying: %s.", self.pulse.camera)
 
     def _on_refused(self, why: str) -> None:
         _log.warning("The new configuration is refused, and the old one goes on: %s", why)
-        self._event("reload refused", why=why)
-
-    def _event(self, kind: str, **detail: Any) -> None:
-        if self._recording:
-            self._recording.journal.event(kind, **detail)
+        self._events.tell("reload refused", why=why)
 
     def _told(self) -> dict[str, Any]:
         """What `edge status` tells beside the run."""
-        camera = self._camera
-        return {
-            "camera": self._camera_name(),
-            "camera_lost": camera.lost if camera else None,
-            "camera_faults": camera.faults if camera else 0,
-            **health(self._model),
-            "last_fault": self.pulse.last_fault,
-            "asleep": self._asleep,
-        }
+        told = {"camera": self._camera_name(), **health(self._camera, self._model)}
+        return {**told, "last_fault": self.pulse.last_fault, "asleep": self._asleep}
 
     def _end(self, because: str) -> None:
         self.pulse.stopping(because)
         if self._recording:
             self._recording.close(because)
+        if self._overview:
+            self._overview.close()
+        self._outlets.close()
         self._close_sinks()
         self._let_go_of_camera()
         self._model.close()

@@ -28,9 +28,9 @@ from edge.journal.budget import DAY_S, Budget, Written
 from edge.journal.ledger import Ledger, RunFacts
 from edge.journal.settings import JournalSettings
 from edge.loop import daemon
-from edge.recording import Recording
 from edge.records import Frame, Prediction, Ran, Record, Timings
 from edge.review.settings import ReviewSettings
+from tests.runs import Run, recorded
 
 FPS = 30
 MOST_US = 100.0
@@ -40,39 +40,38 @@ FACTS = RunFacts("bench", Ran("model", "0" * 64, "litert", "2.3.0", "cpu", 2), (
 
 
 class Timed:
-    """A recording whose calls on the classifying thread are timed."""
+    """A recorded run whose calls on the classifying thread are timed."""
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self.spent_ns: list[int] = []
         self._frame_ns = 0
 
     @property
     def truth(self) -> Optional[str]:
         began_ns = time.perf_counter_ns()
-        truth = self._recording.truth
+        truth = self._run.overview.truth
         self._frame_ns = time.perf_counter_ns() - began_ns
         return truth
 
     @property
     def throttled(self) -> Optional[int]:
         began_ns = time.perf_counter_ns()
-        throttled = self._recording.throttled
+        throttled = self._run.overview.throttled
         self._frame_ns += time.perf_counter_ns() - began_ns
         return throttled
 
     def write(self, record: Record) -> None:
         began_ns = time.perf_counter_ns()
-        self._recording.write(record)
+        for sink in self._run:
+            sink.write(record)
         self._frame_ns += time.perf_counter_ns() - began_ns
 
     def see(self, frame: Frame, record: Record) -> None:
         began_ns = time.perf_counter_ns()
-        self._recording.see(frame, record)
+        for viewer in self._run:
+            viewer.see(frame, record)
         self.spent_ns.append(self._frame_ns + time.perf_counter_ns() - began_ns)
-
-    def close(self) -> None:
-        self._recording.close()
 
 
 def recording_us(folder: Path, seconds: float, pictures: bool) -> tuple[float, float]:
@@ -83,9 +82,10 @@ def recording_us(folder: Path, seconds: float, pictures: bool) -> tuple[float, f
         camera = open_camera(CameraSettings(source="scene"))
         with (
             contextlib.closing(camera),
-            contextlib.closing(Timed(Recording(config, classifier, camera.name, 0))) as timed,
+            recorded(config, classifier, camera.name) as run,
         ):
-            daemon.run(camera, classifier, [timed], daemon.Limits(seconds=seconds), threading.Event(), watch=timed)
+            timed, limits = Timed(run), daemon.Limits(seconds=seconds)
+            daemon.run(camera, classifier, [timed], limits, threading.Event(), watch=timed, viewers=[timed])
     spent_us = sorted(each / 1000 for each in timed.spent_ns)
     return statistics.median(spent_us), spent_us[int(len(spent_us) * 0.99)]
 

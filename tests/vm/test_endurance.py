@@ -46,12 +46,10 @@ class Beside:
 
     def __init__(self, witness: Witness) -> None:
         self._witness = witness
+        self.wants_board = False
 
     def began(self, *_: Any) -> list[Witness]:
         return [self._witness]
-
-    def watch(self) -> None:
-        return None
 
     def abandoned(self, unwritten: bool) -> None:
         raise AssertionError("the loop was stuck")
