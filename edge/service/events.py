@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import deque
@@ -33,17 +34,21 @@ class Events:
         self.journal: Optional[Journal] = None
         """Of the present run."""
         self._outlets, self._pulse = outlets, pulse
-        self._count = 0
+        self._numbers = itertools.count()
 
     def tell(self, kind: str, **detail: Any) -> None:
         """Something happened."""
         if self.journal:
             self.journal.event(kind, **detail)
         utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        event = Event(self._count, utc, time.monotonic_ns(), kind, detail, sentence(kind, detail))
-        self._count += 1
+        event = Event(next(self._numbers), utc, time.monotonic_ns(), kind, detail, sentence(kind, detail))
         self.newest.append(event)
         self._outlets.event(event)
+
+    def refused(self, why: str) -> None:
+        """A reload was."""
+        _log.warning("The new configuration is refused, and the old one goes on: %s", why)
+        self.tell("reload refused", why=why)
 
     def of_equipment(self, kind: str, detail: dict[str, Any]) -> None:
         """Something happened to the camera or an accelerator; called on the thread that classifies."""

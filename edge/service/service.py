@@ -69,15 +69,10 @@ class Service:
         """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
         self.pulse = Pulse(Notifier(), self._on_first, self._check)
         self._recording: Optional[Recording] = None
-        turn = self._turn.set
-        self._reloader = Reloader(
-            read,
-            lambda config: open_beside(self._model, config),
-            self._require_camera,
-            self.pulse,
-            turn,
-            self._on_refused,
-        )
+        self._outlets = Outlets()
+        self._events = Events(self._outlets, self.pulse)
+        turn, refused = self._turn.set, self._events.refused
+        self._reloader = Reloader(read, self._open_next, self._require_camera, self.pulse, turn, refused)
         signals.on_stop, signals.on_reload, signals.overdue = turn, self._reloader.request_soon, self._abandon
         self._config = read()
         self._schedule = Schedule.parse(self._config.schedule)
@@ -85,9 +80,7 @@ class Service:
         self._opened_ns = 0
         self._camera: Optional[Lasting] = None
         self._heritage: Optional[Heritage] = None
-        self._outlets = Outlets()
         self._overview: Optional[Overview] = None
-        self._events = Events(self._outlets, self.pulse)
         self._sinks: Sequence[Sink] = ()
         self._said: Optional[Said] = None
         self._asleep: Optional[str] = None
@@ -264,6 +257,9 @@ class Service:
         if config.camera != self._config.camera and not can_be_lost(config.camera.source):
             open_camera(config.camera, native_size_px(self._model.input)).close()
 
+    def _open_next(self, config: Config) -> Classifier:
+        return open_beside(self._model, config)
+
     def _let_go_of_camera(self) -> None:
         if self._camera:
             self._camera.close()
@@ -276,10 +272,6 @@ class Service:
 
     def _on_first(self) -> None:
         _log.info("Classifying: %s.", self.pulse.camera)
-
-    def _on_refused(self, why: str) -> None:
-        _log.warning("The new configuration is refused, and the old one goes on: %s", why)
-        self._events.tell("reload refused", why=why)
 
     def _told(self) -> dict[str, Any]:
         """What `edge status` tells beside the run."""
