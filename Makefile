@@ -1,11 +1,13 @@
 # Each target makes the virtual environment that it needs. PYTHON chooses the interpreter, ARGS goes to `edge run`, and
-# EXTRAS to the tests' environment: `make test VENV=.venv-tflite EXTRAS=test,tflite` tests with both runtimes.
+# EXTRAS is what else to install: `make run EXTRAS=web ARGS="--set web.enabled=true"`; for the tests, which otherwise
+# have nearly all, instead of those: `make test VENV=.venv-tflite EXTRAS=test,tflite` tests with both runtimes.
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 # TensorFlow, for the tests of the converter, where it installs and a laptop or server is likely.
 CONVERT := $(shell $(PYTHON) -c 'import platform, sys; print(",convert" * (sys.version_info >= (3, 11) and platform.machine() == "x86_64"))' 2>/dev/null)
-EXTRAS ?= test,lint,report,parquet,mqtt,prometheus,web$(CONVERT)
+EXTRAS ?=
+TESTED := test,lint,report,parquet,mqtt,prometheus,web$(CONVERT)
 BIN := $(VENV)/bin
 # The folder with the larger picture sets, for the tests and benchmarks that need them.
 export EDGE_TEST_DATA ?= $(abspath ../shared/data)
@@ -18,7 +20,7 @@ SEES := $(shell $(PYTHON) -c 'import importlib.util as u; print("system" if u.fi
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' Makefile
 
-run: $(VENV)/.installed-$(SEES) ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
+run: $(VENV)/.installed-$(SEES) $(if $(EXTRAS),$(VENV)/.with-$(EXTRAS)) ## Install, then classify the camera, or a drawn scene where there is none (ARGS="--seconds 10")
 	$(BIN)/edge run $(ARGS)
 
 # Two files at a time, as most tests keep one processor busy; in their order, for the quick ones come last. numpy's own
@@ -64,8 +66,12 @@ $(VENV)/.installed-$(SEES): setup.cfg pyproject.toml systemd/venv.sh
 	sh systemd/venv.sh $(PYTHON) $(VENV) --editable .
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.installed-$(SEES)
+$(VENV)/.with-$(EXTRAS): $(VENV)/.installed-$(SEES)
 	sh systemd/venv.sh $(PYTHON) $(VENV) --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.installed-$(SEES)
+	sh systemd/venv.sh $(PYTHON) $(VENV) --editable '.[$(or $(EXTRAS),$(TESTED))]'
 	@touch $@
 
 $(VENV)-bench/.bench: setup.cfg pyproject.toml systemd/venv.sh

@@ -19,6 +19,8 @@ usage: sudo ./systemd/install.sh [OPTION...]
 Installs the service edge-runner, or upgrades it, and starts it.
   --wheel FILE     this wheel of edge-runner, instead of the checkout that this script is in
   --offline DIR    take every package from this folder of wheels; nothing is asked of the network
+  --extras LIST    what not everybody needs, with commas between: mqtt, prometheus, web, report, parquet, tflite;
+                   those of the present version stay; none drops them (none,web: web alone)
   --python PYTHON  the Python to use, 3.9 to 3.13 [/usr/bin/python3]
   --no-start       install and enable, but start nothing
   --upgrade        the same as without it, over what is installed
@@ -129,6 +131,36 @@ find_source() { # sets source, version and pip_options
     fi
 }
 
+provided() { # the names of all extras, with commas between
+    "$python" -I - "$source" <<'END'
+import configparser, email, os, sys, zipfile
+
+if os.path.isdir(sys.argv[1]):
+    settings = configparser.ConfigParser()
+    settings.read(os.path.join(sys.argv[1], "setup.cfg"))
+    names = settings["options.extras_require"]
+else:
+    with zipfile.ZipFile(sys.argv[1]) as wheel:
+        (facts,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+        names = email.message_from_bytes(wheel.read(facts)).get_all("Provides-Extra", [])
+print(",".join(names))
+END
+}
+
+choose_extras() { # sets extras: what is asked for, beside what the present version has
+    local name names known kept=''
+    if [[ ,$extras, != *,none,* ]] && [ -r "$ROOT/current/extras" ]; then kept=$(<"$ROOT/current/extras"); fi
+    IFS=', ' read -r -a names <<<"$kept,$extras"
+    extras=''
+    for name in "${names[@]}"; do
+        case ",$extras,none,," in *",$name,"*) continue ;; esac # twice, or nothing between two commas
+        [ "${known-}" ] || known=$(provided 2>/dev/null) || fail "$source cannot be read: expected a wheel of edge-runner."
+        [[ ,$known, = *",$name,"* ]] ||
+            fail "--extras: edge-runner $version has no $name: expected some of ${known//,/, }, or none to have none of them."
+        extras+=${extras:+,}$name
+    done
+}
+
 choose_folder() { # sets new, the folder of the new version: one that neither link points at
     local number=2
     new=$version
@@ -161,7 +193,7 @@ build() {
     run mkdir -p "$ROOT"
     run rm -rf "${ROOT:?}/$new" "$ROOT"/.scratch.* # of an installation that was cut short
     if [ "$dry_run" ]; then
-        run sh "$here/venv.sh" "$python" "$ROOT/$new" "${pip_options[@]}" "$source"
+        run sh "$here/venv.sh" "$python" "$ROOT/$new" "${pip_options[@]}" "$source${extras:+[$extras]}"
         run ln -s -T 'lib/pythonX.Y/site-packages/edge/systemd' "$ROOT/$new/systemd"
         return
     fi
@@ -178,11 +210,12 @@ build() {
         for name in "${!PIP_@}"; do unset "$name"; done
         export PIP_CONFIG_FILE=/dev/null
     fi
-    sh "$here/venv.sh" "$python" "$ROOT/$new" "${pip_options[@]}" "$source" ||
+    sh "$here/venv.sh" "$python" "$ROOT/$new" "${pip_options[@]}" "$source${extras:+[$extras]}" ||
         fail "the packages could not be installed into $ROOT/$new, as told above: nothing has changed."
     local files
     files=$("$ROOT/$new/bin/python" -I -c 'from edge.resources import shipped; print(shipped("systemd"))')
     ln -s -T "$(realpath --relative-to "$ROOT/$new" "$files")" "$ROOT/$new/systemd"
+    echo "$extras" >"$ROOT/$new/extras"
     rm -rf "$scratch"
     scratch=
     sync -f "$ROOT" # before anything points at it: the power may fail
@@ -347,9 +380,10 @@ install_version() {
     check_python
     find_source
     cd / # Python looks into the present folder too, and a checkout there is not what is installed
+    choose_extras
     check_space
     choose_folder
-    say "installing $version with $("$python" --version), packages from ${offline:-the package index}"
+    say "installing $version${extras:+ (extras: ${extras//,/, })} with $("$python" --version), packages from ${offline:-the package index}"
     build
     make_user
     configure
@@ -421,16 +455,16 @@ tidy() { # at the end, however it came
 main() {
     arguments=("$@")
     here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
-    wheel='' offline='' python=/usr/bin/python3 no_start='' dry_run='' purge='' does=install_version
+    wheel='' offline='' extras='' python=/usr/bin/python3 no_start='' dry_run='' purge='' does=install_version
     replaced='' building='' scratch='' state='' died=''
     [ -x "$python" ] || python=python3
     while [ $# -gt 0 ]; do
         case $1 in
-            --wheel=* | --offline=* | --python=*)
+            --wheel=* | --offline=* | --extras=* | --python=*)
                 set -- "${1%%=*}" "${1#*=}" "${@:2}"
                 continue
                 ;;
-            --wheel | --offline | --python)
+            --wheel | --offline | --extras | --python)
                 [ $# -ge 2 ] || fail "$1 needs a value: ./systemd/install.sh --help"
                 printf -v "${1#--}" %s "$2"
                 shift
@@ -449,6 +483,7 @@ main() {
         esac
         shift
     done
+    [ ! "$extras" ] || [ "$does" = install_version ] || fail "--extras goes with an installation or an upgrade only."
     [ ! "$purge" ] || [ "$does" = uninstall ] || fail "--purge goes with --uninstall only."
     check_machine
     if [ ! "$dry_run" ]; then

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,43 @@ def test_a_dry_run_prints_the_commands_in_their_order_and_runs_none(folder: Path
     assert not Path("/opt/edge-runner/1.2.3").exists()
 
 
+@pytest.mark.parametrize(
+    ("asked", "installed"),
+    [
+        ("mqtt,web", r"\[mqtt,web\]"),
+        (" web,,mqtt, web", r"\[web,mqtt\]"),
+        ("none,web", r"\[web\]"),
+        ("none", ""),
+        (",", ""),
+    ],
+)
+def test_extras_that_are_asked_for_are_installed(folder: Path, installable: None, asked: str, installed: str) -> None:
+    offers(folder / WHEEL, "mqtt", "web")
+    result = install(folder, "--dry-run", "--wheel", WHEEL, "--extras", asked)
+    assert result.returncode == 0, result.stderr
+    (pip,) = (line.replace("\\", "") for line in result.stdout.splitlines() if " sh " in line)
+    assert re.search(rf"venv\.sh {PYTHON} \S+ .*/{WHEEL}{installed}$", pip)
+
+
+def test_an_extra_that_is_not_there_is_named_with_those_that_are(folder: Path, installable: None) -> None:
+    offers(folder / WHEEL, "mqtt", "web")
+    refused = [
+        install(folder, "--dry-run", "--wheel", WHEEL, "--extras", each).stderr for each in ("web,mqt", "*", "mqtt]")
+    ]
+    assert refused == [
+        f"edge-runner: --extras: edge-runner 1.2.3 has no {name}: expected some of mqtt, web, or none to have none of "
+        "them.\n"
+        for name in ("mqt", "*", "mqtt]")
+    ]
+
+
+def offers(wheel: Path, *extras: str) -> None:
+    """Make it a wheel that has these extras."""
+    with zipfile.ZipFile(wheel, "w") as file:
+        lines = ["Metadata-Version: 2.1", "Name: edge-runner", *(f"Provides-Extra: {extra}" for extra in extras)]
+        file.writestr("edge_runner-1.2.3.dist-info/METADATA", "\n".join(lines) + "\n")
+
+
 def test_python_below_a_home_is_refused(folder: Path, installable: None) -> None:
     python = folder / "python3"
     python.write_text(
@@ -98,6 +136,8 @@ def test_python_below_a_home_is_refused(folder: Path, installable: None) -> None
         (["--dry-run", "--offline", "systemd"], "holds no edge_runner-*.whl"),
         (["--dry-run"], "is not in a checkout of edge-runner: give --wheel FILE"),
         (["--dry-run", "--python", "no-such-python"], "no-such-python was not found: install Python 3.9 to 3.13"),
+        (["--dry-run", "--wheel", WHEEL, "--extras", "web"], "cannot be read: expected a wheel of edge-runner"),
+        (["--rollback", "--extras", "web"], "--extras goes with an installation or an upgrade only"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
