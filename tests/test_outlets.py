@@ -1,0 +1,152 @@
+"""Outlets in a service: kept from run to run, and never in its way. The real ones have tests of their own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import msgspec
+import pytest
+
+from edge.cameras import CameraSettings
+from edge.config import Config
+from edge.journal.settings import JournalSettings
+from edge.outlets import OutletStatus
+from edge.outlets.settings import MqttSettings, PrometheusSettings
+from edge.recording import Recording
+from edge.service import Service
+from edge.service.outlets import KINDS
+from edge.signals import Signals
+from edge.sinks import Sink
+from edge.web.settings import WebSettings
+from tests.fakes.outlets import Remembers
+
+ALL = {
+    "mqtt": MqttSettings(enabled=True),
+    "prometheus": PrometheusSettings(enabled=True),
+    "web": WebSettings(enabled=True),
+}
+
+
+class Quiet:
+    """The service's output: nothing but what it is told of outlets."""
+
+    wants_board = False
+
+    def __init__(self) -> None:
+        self.outlets: list[Mapping[str, OutletStatus]] = []
+        self.recording: Optional[Recording] = None
+
+    def began(
+        self, config: Any, camera: str, model: Any, recording: Optional[Recording], outlets: Mapping[str, OutletStatus]
+    ) -> Sequence[Sink]:
+        self.outlets.append(outlets)
+        self.recording = recording
+        return ()
+
+    def abandoned(self, unwritten: bool) -> None:
+        raise AssertionError("the loop was stuck")
+
+
+@pytest.fixture
+def remembered(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Remembers]]:
+    """Those that were opened in place of MQTT; metrics fail, and the page hangs."""
+    for name, fake in {"mqtt": "Remembers", "prometheus": "Fails", "web": "Hangs"}.items():
+        monkeypatch.setitem(KINDS, name, KINDS[name]._replace(place=f"tests.fakes.outlets:{fake}"))
+    yield Remembers.opened
+    Remembers.opened.clear()
+
+
+def config(**sections: Any) -> Config:
+    return Config(camera=CameraSettings(source="scene", fps=200.0), **sections)
+
+
+def test_one_that_fails_and_one_that_hangs_leave_the_rest_alone(
+    remembered: list[Remembers], caplog: pytest.LogCaptureFixture
+) -> None:
+    output = Quiet()
+    service = Service(lambda: config(**ALL), Signals(), output, (30, None))
+    service.open()
+    began_s = time.monotonic()
+    with caplog.at_level(logging.WARNING):
+        service.run()
+    assert time.monotonic() - began_s < 20
+    assert service.totals.frames == 30
+    (told,) = output.outlets
+    assert (told["mqtt"].where, told["web"].where) == ("here", "there")
+    assert told["prometheus"].trouble
+    assert "a fault" in told["prometheus"].trouble
+    (mqtt,) = remembered
+    assert [record.sequence for record in mqtt.records] == sorted({record.sequence for record in mqtt.records})
+    assert len(mqtt.records) == 30
+    assert mqtt.closed
+    status: Any = mqtt.overview.status()
+    assert status["outlets"]["prometheus"]["dropped"] > 30  # 30 records, the beginning and more
+    assert status["outlets"]["web"]["delivered"] == 30
+    assert status["board"] is not None
+    assert len([record for record in caplog.records if "a fault" in record.message]) == 1
+
+
+def test_one_that_cannot_be_opened_says_why_and_is_tried_again_by_a_reload(
+    remembered: list[Remembers], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    kind = KINDS["mqtt"]
+    monkeypatch.setitem(KINDS, "mqtt", kind._replace(place="tests.fakes.outlets:Refuses"))
+    journal = JournalSettings(path=str(tmp_path / "field.db"))
+    told = config(mqtt=ALL["mqtt"], journal=journal)
+    signals, output = Signals(), Quiet()
+    service = Service(lambda: told, signals, output)
+    service.open()
+    running = threading.Thread(target=service.run)
+    running.start()
+    try:
+        wait_for(lambda: service.totals.frames > 3)
+        assert [each["mqtt"].trouble for each in output.outlets] == ["a package is not installed: install it."]
+        assert "a package is not installed" in caplog.text
+
+        monkeypatch.setitem(KINDS, "mqtt", kind)
+        told = msgspec.structs.replace(told, fps=100)
+        signals.on_reload()
+        wait_for(lambda: len(remembered) == 1 and bool(remembered[0].records))
+        (mqtt,) = remembered
+        wait_for(lambda: any(event.kind == "reloaded" for event in mqtt.events))
+
+        told = msgspec.structs.replace(told, fps=90)  # nothing of the outlet's: it goes on
+        signals.on_reload()
+        wait_for(lambda: len(mqtt.runs) == 2)
+        assert mqtt.runs[0] != mqtt.runs[1]
+        assert not mqtt.closed
+
+        told = msgspec.structs.replace(told, mqtt=MqttSettings(enabled=True, name="greenhouse"))
+        signals.on_reload()
+        wait_for(lambda: len(remembered) == 2)
+        assert mqtt.closed
+        assert remembered[1].settings.name == "greenhouse"
+        numbers = [event.sequence for each in remembered for event in each.events]
+        assert numbers == sorted(set(numbers))
+    finally:
+        signals.stop.set()
+        signals.on_stop()
+        running.join(20)
+    assert not running.is_alive()
+    assert remembered[1].closed
+
+
+def test_without_outlets_nothing_of_them_is_told(remembered: list[Remembers]) -> None:
+    output = Quiet()
+    service = Service(config, Signals(), output, (3, None))
+    service.open()
+    service.run()
+    assert output.outlets == [{}]
+    assert not remembered
+
+
+def wait_for(holds: Any, seconds: float = 20) -> None:
+    until_s = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until_s, "it did not come to that in time"
+        time.sleep(0.01)
