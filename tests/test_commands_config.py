@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from edge.cli import cli
 from edge.commands import complain, configured, require_journal
 from edge.config.document import KEYS
 from edge.errors import ConfigError
+from tests.accelerators import bound_by_permissions
 from tests.conftest import MODEL, ROOT
 
 
@@ -161,6 +164,81 @@ def test_check_warns_of_passwords(tmp_path: Path) -> None:
     kept.chmod(0o600)
     path.write_text(f"camera: {{source: 'rtsp://ann@c/1', password_file: {kept}}}")
     assert edge("config", "check", path).output == f"{path}: all is well.\n"
+
+
+@pytest.mark.parametrize(
+    ("section", "begins"),
+    [
+        ("mqtt: {enabled: true, host: broker, tls: true}", []),
+        (
+            "mqtt: {enabled: true, user: ann, password_file: SAFE, ca_file: SAFE}",
+            ["mqtt.ca_file has no effect"],
+        ),
+        ("mqtt: {enabled: true, host: 127.0.0.2, user: ann, password_file: SAFE}", []),
+        (
+            "mqtt: {enabled: true, host: broker.local, user: ann, password_file: OPEN}",
+            [
+                "mqtt.password_file OPEN can be read by everybody",
+                "mqtt.password_file holds a password that goes to broker",
+            ],
+        ),
+        (
+            "mqtt: {enabled: true, tls: true, cert_file: OPEN, key_file: OPEN, ca_file: ABSENT}",
+            ["mqtt.key_file OPEN can be read by everybody", "mqtt.ca_file ABSENT cannot be read: No such file"],
+        ),
+        ("mqtt: {enabled: true, user: ann, password_file: EMPTY}", ["mqtt.password_file EMPTY is empty."]),
+        ("prometheus: {enabled: true}", []),
+        ("prometheus: {enabled: true, address: 0.0.0.0}", ["prometheus.address is 0.0.0.0: whoever reaches"]),
+        ("web: {enabled: true}", []),
+        ("web: {enabled: true, token_file: SAFE}", []),
+        ("web: {enabled: true, address: '::', token_file: SAFE}", ["web.address is ::: the token and the pictures go"]),
+        ("web: {enabled: true, token_file: SHORT}", ["web.token_file SHORT holds a secret that can be guessed"]),
+        ("web: {enabled: true, token_file: LONG}", ["web.token_file LONG holds more than a line"]),
+        ("web: {enabled: true, token_file: LINES}", ["web.token_file LINES holds more than a line"]),
+        ("web: {enabled: true, token_file: FOLDER}", ["web.token_file FOLDER is no file."]),
+        ("web: {enabled: true, token_file: /run/credentials/nobody.service/token}", []),
+        (
+            "web: {enabled: true, port: 9464}\nprometheus: {enabled: true}",
+            ["prometheus.port and web.port are both 9464: give one of them another."],
+        ),
+        ("web: {token_file: ABSENT}", ["web.token_file has no effect without web.enabled: true."]),
+    ],
+)
+def test_check_warns_of_what_is_seldom_meant_of_outlets(tmp_path: Path, section: str, begins: list[str]) -> None:
+    secret = "0123456789abcdef"
+    kept = {"SAFE": f"{secret}\n", "OPEN": secret, "EMPTY": "\n", "SHORT": "f00", "LONG": secret * 300}
+    for name, text in {**kept, "LINES": f"{secret}\n{secret}\n"}.items():
+        written(tmp_path, text, name).chmod(0o644 if name == "OPEN" else 0o600)
+    (tmp_path / "FOLDER").mkdir()
+
+    def placed(text: str) -> str:
+        return re.sub(r"\b[A-Z]{4,}\b", lambda found: str(tmp_path / found[0]), text)
+
+    lines = advice(written(tmp_path, placed(section)))
+    assert len(lines) == len(begins), lines
+    for line, begin in zip(lines, begins):
+        assert line.startswith(f"Warning: {placed(begin)}")
+
+
+def test_check_names_the_package_that_an_outlet_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "mqtt: {enabled: true}\nweb: {enabled: true}")
+    assert advice(path) == []
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
+    assert advice(path) == [
+        'Warning: web.enabled is true, and aiohttp is not installed: pip install "edge-runner[web]", or for the '
+        "service sudo systemd/install.sh --extras web."
+    ]
+
+
+def test_check_tells_of_a_secret_that_is_another_users(tmp_path: Path) -> None:
+    token = written(tmp_path, "0123456789abcdef", "token")
+    token.chmod(0o200)
+    path = written(tmp_path, f"web: {{enabled: true, token_file: {token}}}")
+    with bound_by_permissions():
+        assert advice(path) == [
+            f"Warning: web.token_file {token} cannot be read by this user: Permission denied; who runs the service "
+            "must be able to."
+        ]
 
 
 def test_show_tells_values_and_where_they_come_from_and_no_password(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Collection, Iterator
 from typing import Optional
 
-from edge.cameras import CameraSettings, can_be_lost, local_path
+from edge.cameras import CameraSettings, can_be_lost
+from edge.config import outlet_advice
+from edge.config.secret_files import doubts
 from edge.config.settings import Config, value_of
 from edge.errors import CameraError, EdgeError, ModelError
 from edge.model import bundle, tflite_file
@@ -53,6 +54,8 @@ def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
                 and value_of(config, key) != value_of(Config(), key)
             ):
                 yield f"{key} has no effect without {needed}."
+    yield from outlet_advice.missing(config)
+    yield from outlet_advice.warnings(config)
 
 
 def _of_runtime(config: Config, given: Collection[str]) -> Iterator[str]:
@@ -117,16 +120,4 @@ def _of_camera(camera: CameraSettings) -> Iterator[str]:
                 "camera.password_file is for an address with a user and no password, such as "
                 "rtsp://user@camera/stream, and camera.source is none."
             )
-        yield from _of_password_file(camera.password_file)
-
-
-def _of_password_file(path: str) -> Iterator[str]:
-    try:
-        mode = local_path(path).stat().st_mode
-    except (OSError, ValueError) as error:
-        yield f"camera.password_file {path} cannot be read: {getattr(error, 'strerror', None) or error}."
-    else:
-        if not stat.S_ISREG(mode):
-            yield f"camera.password_file {path} is no file."
-        elif mode & stat.S_IROTH:
-            yield f"camera.password_file {path} can be read by everybody: chmod o-r it."
+        yield from doubts("camera.password_file", camera.password_file)
