@@ -80,6 +80,12 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
         ("privacy: {mask: [[0, 0, 1]]}", r"privacy\.mask\[0\] is \[0, 0, 1\]: expected a list of 4 values\."),
         ("privacy: {mask: [[0, 0, 1, 0]]}", r"privacy\.mask\[0\] is \[0, 0, 1, 0\]: .* with left < right"),
         ("model: {bare: {std: [0]}}", r"model\.bare\.std\[0\] is 0: expected a number from 1e-09 to"),
+        ("mqtt: {name: a/+/b}", r"'a/\+/b' cannot be part of a topic: expected up to 200 characters, no control"),
+        ("mqtt: {name: /a}", r"'/a' cannot be part of a topic"),
+        ("mqtt: {prefix: $SYS}", r"'\$SYS' cannot be part of a topic"),
+        ('mqtt: {name: "a\\x01"}', r"'a\\x01' cannot be part of a topic"),
+        ('mqtt: {discovery: "\\uffff"}', r"'\\uffff' cannot be part of a topic"),
+        ("mqtt: {name: " + "x" * 201 + "}", r"'x{200}' cannot be part of a topic"),
     ],
 )
 def test_mistakes_name_the_path_and_what_was_expected(tmp_path: Path, text: str, sentence: str) -> None:

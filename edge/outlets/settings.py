@@ -11,6 +11,8 @@ from edge.errors import ConfigError
 
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
+_MOST_TOPIC = 200
+
 
 class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which broker gets what."""
@@ -75,7 +77,20 @@ def require_topic(text: str) -> None:
     """Make sure that a text can be a part of MQTT topics.
 
     Raises:
-        ConfigError: it is empty, or holds what has a meaning in topics.
+        ConfigError: it is empty or long, or holds what has a meaning in topics or is not to be in one: Mosquitto ends
+            the connection with a client that sends such a topic. Source: MQTT 5.0, sections 1.5.4 and 4.7.
     """
-    if not text or text.startswith(("$", "/")) or text.endswith("/") or any(each in text for each in "+#\0"):
-        raise ConfigError(f"{text!r} cannot be part of a topic: expected text without +, # and $, such as edge.")
+    edges = not text or text.startswith(("$", "/")) or text.endswith("/")
+    if edges or len(text) > _MOST_TOPIC or any(each in "+#" or _is_refused(each) for each in text):
+        raise ConfigError(
+            f"{text[:_MOST_TOPIC]!r} cannot be part of a topic: expected up to {_MOST_TOPIC} characters, no control "
+            "characters and no +, # and $ among them, such as edge."
+        )
+
+
+def _is_refused(character: str) -> bool:
+    code = ord(character)
+    control = code < 0x20 or 0x7F <= code <= 0x9F
+    surrogate = 0xD800 <= code <= 0xDFFF
+    no_character = 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
+    return control or surrogate or no_character
