@@ -14,7 +14,7 @@ from typing import Any, Optional
 _SENSOR, _BINARY = "sensor", "binary_sensor"
 _PLAIN = re.compile(r"[A-Za-z0-9-]+(?:/[A-Za-z0-9-]+)*")
 _MOST_ID = 64
-_MOST_SHOWN = 60
+_MOST_SHOWN = 48
 _MISSED_STATES = 3
 _SLACK_S = 30.0
 # A template that renders none makes a sensor "unknown": what is not told is neither 0 nor off.
