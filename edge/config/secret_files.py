@@ -45,8 +45,8 @@ def doubts(key: str, path: str, *, secret: bool = True, one_line: bool = True, s
         why = error.strerror or error
         yield f"{key} {path} {UNREADABLE}: {why}; who runs the service must be able to."
         return
-    line = content.strip(b"\r\n")
-    if not line:
+    line = content.removesuffix(b"\n").removesuffix(b"\r")
+    if not line.strip():
         yield f"{key} {path} is empty."
     elif one_line and (b"\n" in line or len(content) > _LONGEST_BYTES):
         yield f"{key} {path} holds more than a line: expected the secret alone, at most {_LONGEST_BYTES} bytes."

@@ -30,6 +30,7 @@ SECTIONS = {
     "temperature": "edge.doctor.board:temperature",
     "disk": "edge.doctor.disk:examine",
     "journal": "edge.doctor.journal:examine",
+    "outlets": "edge.doctor.outlets:examine",
     "clock": "edge.doctor.clock:examine",
     "service": "edge.doctor.service:examine",
 }

@@ -14,12 +14,14 @@ _TOLD_ELSEWHERE = ("model.path: ", "runtime.twin: ", "runtime.library: ")
 
 def examine(case: Case) -> Iterator[Finding]:
     """The file, the environment and the command line."""
-    from edge.config import misspelt
+    from edge.config import misspelt, outlet_advice
     from edge.config.advice import warnings
 
     for sentence in case.meant.problems:
         yield blocks(sentence, "correct it; `edge config check` tells whether all is well then.")
+    elsewhere = {*outlet_advice.missing(case.config), *outlet_advice.warnings(case.config)}
     doubtful = [*misspelt(os.environ), *warnings(case.config, case.meant.origins)]
+    doubtful = [sentence for sentence in doubtful if sentence not in elsewhere]
     if case.file is None:
         doubtful = [sentence for sentence in doubtful if not sentence.startswith(_TOLD_ELSEWHERE)]
     for sentence in doubtful:

@@ -18,7 +18,7 @@ IMPORT_S = 60.0
 """A Pi 3 takes some seconds from a slow card."""
 _PACKAGES = (
     *("numpy", "opencv-python-headless", "opencv-python", "msgspec", "click", "PyYAML"),
-    *("ai-edge-litert", "tflite-runtime", "pycoral"),
+    *("ai-edge-litert", "tflite-runtime", "pycoral", "paho-mqtt", "prometheus-client", "aiohttp"),
 )
 _CODE = """
 import importlib, sys
