@@ -32,7 +32,7 @@ class Kind(NamedTuple):
 KINDS = {
     "mqtt": Kind("edge.outlets.mqtt:Mqtt", ("mqtt",)),
     "prometheus": Kind("edge.outlets.prometheus:Prometheus", ("prometheus",)),
-    "web": Kind("edge.web:Web", ("web", "privacy")),
+    "web": Kind("edge.web.outlet:Web", ("web", "privacy")),
 }
 
 

@@ -1,0 +1,104 @@
+"""Who may ask: by which name the page is reached, and from which page a request comes."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Iterable, Mapping
+
+from edge.outlets import host_name
+from edge.web.messages import RefusedError, Request
+
+SECURITY: Mapping[str, str] = {
+    # Pictures are shown from memory (blob:), as what they are comes in their answers' headers.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Server": "edge",
+}
+"""Headers of every answer."""
+
+
+def own_names(hosts: Iterable[str]) -> frozenset[str]:
+    """The names by which the page may be reached, beside addresses.
+
+    Args:
+        hosts: further ones, as somebody configured them.
+    """
+    short = host_name()
+    return frozenset(
+        name.lower().rstrip(".") for name in ("localhost", short, f"{short}.local", socket.gethostname(), *hosts)
+    )
+
+
+def require_host(request: Request, names: frozenset[str]) -> None:
+    """Make sure that a browser reached this server by a name of its own.
+
+    Else another site's name may have been pointed at this address ("DNS rebinding"), and its page would read along.
+    An address cannot be pointed elsewhere.
+
+    Raises:
+        RefusedError: it is another name, or none.
+    """
+    name = host_of(request.hosts[0]) if len(request.hosts) == 1 else ""
+    if name not in names and not _is_address(name):
+        raise RefusedError(
+            421,
+            f"This page is not known as {name[:100]!r}: use this machine's name or address, or add the name to "
+            "web.hosts in the configuration.",
+        )
+
+
+def host_of(host: str) -> str:
+    """The name or address in a `Host` header, without its port; "" where it is none."""
+    name, colon, port = host.strip().lower().rpartition(":")
+    if not colon or port.endswith("]"):
+        name, port = host.strip().lower(), ""
+    if port and not (port.isascii() and port.isdigit()):
+        return ""
+    if name.startswith("[") and name.endswith("]"):
+        return name[1:-1]
+    return "" if ":" in name else name.rstrip(".")
+
+
+def require_own_page(request: Request, says_token: bool) -> None:
+    """Make sure that what changes something was sent by the page itself, and not by another one in the same browser.
+
+    Args:
+        request: to be looked at; its host is known to be this one.
+        says_token: it brings the token itself, as programs do, which no other page knows.
+
+    Raises:
+        RefusedError: it comes from elsewhere, or does not say from where.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None:
+        if not says_token:
+            raise RefusedError(403, "The request does not say which page sent it: expected the header Origin.")
+    elif origin.lower() not in {f"{scheme}://{request.hosts[0].strip().lower()}" for scheme in ("http", "https")}:
+        raise RefusedError(403, f"Another page sent this ({origin[:100]!r}): expected this one.")
+    require_same_site(request)
+
+
+def require_same_site(request: Request) -> None:
+    """Make sure that no other site's page embeds this, where the browser tells.
+
+    Raises:
+        RefusedError: one does.
+    """
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        raise RefusedError(403, "Another site's page asked for this: open this page itself.")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

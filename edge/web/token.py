@@ -1,0 +1,154 @@
+"""The token that lets people in: its file, the cookie that stands for it, and patience with wrong ones."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import logging
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Optional
+
+from edge.errors import OutletError
+from edge.web.messages import RefusedError
+
+LOGGED_IN_S = 30 * 86_400
+WRONG_S = 1.0
+"""So long a wrong token takes to be refused, and counts against further ones."""
+MOST_WRONG, MOST_WRONG_OF_ONE = 16, 4
+"""At a time, of all and of one address; while so many are being refused, further ones are not looked at."""
+_LONGEST_BYTES = 4096
+_LOOK_EVERY_S = 1.0
+_TOLD_EVERY_S = 60.0
+_log = logging.getLogger(__name__)
+
+
+class TokenFile:
+    """Holds the token in one line; read again when it has changed."""
+
+    def __init__(self, path: str) -> None:
+        """Nothing is read yet."""
+        self.path = Path(path).expanduser()
+        self._token = b""
+        self._is: Optional[tuple[int, int, int]] = None
+        self._looked_s = -_LOOK_EVERY_S
+
+    def read(self) -> bytes:
+        """The token.
+
+        Raises:
+            OutletError: there is none: nobody is let in then.
+        """
+        if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
+            try:
+                found = self.path.stat()
+                now = (found.st_mtime_ns, found.st_size, found.st_ino)
+                if now != self._is:
+                    self._token = _line(self.path)
+                    self._is = now
+            except OSError as error:
+                self._is = None
+                raise OutletError(f"Cannot read web.token_file {self.path}: {error.strerror or error}.") from None
+            except OutletError:
+                self._is = None
+                raise
+            self._looked_s = time.monotonic()
+        return self._token
+
+
+def _line(path: Path) -> bytes:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe in its place would wait for ever
+        content = file.read(_LONGEST_BYTES + 1)
+    line = content.removesuffix(b"\n").removesuffix(b"\r")
+    if not line.strip() or len(content) > _LONGEST_BYTES or b"\n" in line:
+        raise OutletError(
+            f"web.token_file {path} holds no token: expected one line of at most {_LONGEST_BYTES} bytes, such as "
+            "`openssl rand -hex 16` makes."
+        )
+    return line
+
+
+def same(given: bytes, token: bytes) -> bool:
+    """Whether somebody said the token, in a time that tells neither its length nor how much of it was right."""
+    return hmac.compare_digest(hashlib.sha256(given).digest(), hashlib.sha256(token).digest())
+
+
+def cookie(token: bytes, until_s: int) -> str:
+    """What a browser keeps in place of the token, which cannot be found from it.
+
+    Args:
+        token: another one makes all cookies worthless.
+        until_s: UTC at which it ends, in seconds since 1970.
+    """
+    # A key of its own, so that what is derived for other ends is no cookie.
+    key = hmac.new(token, b"edge: cookie of the live page", hashlib.sha256).digest()
+    return f"{until_s}.{hmac.new(key, str(until_s).encode(), hashlib.sha256).hexdigest()}"
+
+
+def lets_in(value: str, token: bytes, now_s: float) -> bool:
+    """Whether a cookie was made by `cookie`, and has not ended."""
+    until, _, _ = value.partition(".")
+    if not (until.isascii() and until.isdigit() and len(until) <= 12):
+        return False
+    made = cookie(token, int(until)).encode()
+    return hmac.compare_digest(made, value.encode("utf-8", "surrogateescape")) and now_s < int(until)
+
+
+class Guesses:
+    """Makes it slow to guess a token, and hardly slower to say the right one. For one thread."""
+
+    def __init__(self) -> None:
+        """Nobody has guessed yet."""
+        self._of: Counter[str] = Counter()
+        self._told_s = -_TOLD_EVERY_S
+        self._untold = 0
+
+    async def right(self, given: bytes, token: bytes, address: str) -> bool:
+        """Whether the right token was said; a wrong one takes a while.
+
+        Args:
+            given: what was said.
+            token: what is right.
+            address: of whoever said it.
+
+        Raises:
+            RefusedError: so many are wrong at present that this one was not looked at.
+        """
+        whose = _neighbourhood(address)
+        if self._of[whose] >= MOST_WRONG_OF_ONE or sum(self._of.values()) >= MOST_WRONG:
+            raise RefusedError(429, "Too many wrong tokens: try again in a moment.", {"Retry-After": "1"})
+        if same(given, token):
+            return True
+        self._of[whose] += 1
+        # Also when whoever guessed has hung up: else one would not wait for the answer, and guess on.
+        asyncio.get_running_loop().call_later(WRONG_S, self._forget, whose)
+        self._tell(address)
+        await asyncio.sleep(WRONG_S)
+        return False
+
+    def _forget(self, whose: str) -> None:
+        self._of[whose] -= 1
+        self._of += Counter()  # keeps what is more than 0
+
+    def _tell(self, address: str) -> None:
+        self._untold += 1
+        now_s = time.monotonic()
+        if now_s - self._told_s >= _TOLD_EVERY_S:
+            times = "once" if self._untold == 1 else f"{self._untold} times"
+            _log.warning("The page was asked for with a wrong token (%s; last from %s).", times, address)
+            self._told_s, self._untold = now_s, 0
+
+
+def _neighbourhood(address: str) -> str:
+    """An IPv4 address; of IPv6 the network, as one machine there has as many addresses as it likes."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if found.version == 6 and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
+    return address
