@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.vm.nspawn import VM, MachineError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+OUTLETS = ("mqtt", "prometheus", "web")
+"""Extras whose packages are carried there too."""
 _CODE = ("edge", "deploy", "models", "systemd")
 _FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE")
 _PLATFORMS = ["manylinux2014", *(f"manylinux_2_{minor}" for minor in (17, 24, 26, 27, 28, 31, 34, 35, 36))]
@@ -94,7 +96,8 @@ def _requirements() -> list[str]:
 
     settings = configparser.ConfigParser()
     settings.read(ROOT / "setup.cfg")
-    lines = settings["options"]["install_requires"].splitlines()
+    wanted = [settings["options"]["install_requires"], *(settings["options.extras_require"][name] for name in OUTLETS)]
+    lines = "\n".join(wanted).splitlines()
     return [line for line in map(str.strip, lines) if line and not line.startswith("#")]
 
 

@@ -1,8 +1,6 @@
 """The service in a real systemd: installed without a network, broken in every way that it must survive, and removed.
 
-`make test-system`, as root. EDGE_SYSTEM names the systems, "machine" (an overlay of this machine's own root) or Debian
-suites ("bookworm,trixie"); EDGE_KILLS how often the process is killed. The tests of a system share one container, and
-run in the order in which they stand here.
+`make test-system`, as root; how, [conftest.py](conftest.py) tells. The tests run in the order in which they stand here.
 """
 
 from __future__ import annotations
@@ -12,11 +10,11 @@ import random
 import signal
 import statistics
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 import pytest
 
+from tests.vm.conftest import EXTRAS, Story, files
 from tests.vm.delivery import later_wheel
 from tests.vm.installed import (
     CONFIG,
@@ -29,126 +27,18 @@ from tests.vm.installed import (
     UNIT,
     WATCHDOG_S,
     Installed,
-    deliver,
 )
-from tests.vm.nspawn import Machine, MachineError, until, why_not
+from tests.vm.nspawn import until
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("healthy")]
 
-SYSTEMS = os.environ.get("EDGE_SYSTEM", "machine").split(",")
 KILLS = int(os.environ.get("EDGE_KILLS", "3"))
+WITH_OUTLETS = [part for name in EXTRAS.split(",") for part in ("--set", f"{name}.enabled=true")]
 YEAR_S = 365 * 86_400
 STOP_S = 5.0
 """The promise for an orderly end."""
 RETRY_S = 30.0
 """The promise for writing again after a full disk."""
-
-
-class Row(NamedTuple):
-    """A line of the table at the end."""
-
-    system: str
-    fault: str
-    seen: str
-    recovery: str
-
-
-class Story:
-    """Prints what happens as it happens, and remembers what the table is to tell."""
-
-    def __init__(self, rows: list[Row], system: str) -> None:
-        self._rows, self._system = rows, system
-        self._began_s = time.monotonic()
-
-    def say(self, text: str) -> None:
-        print(f"{time.monotonic() - self._began_s:7.1f} s  {text}", flush=True)
-
-    def tell(self, fault: str, seen: str, recovery: str) -> None:
-        self._rows.append(Row(self._system, fault, seen, recovery))
-        self.say(f"-> {seen}; {recovery}")
-
-
-@pytest.fixture(scope="module")
-def rows() -> Iterator[list[Row]]:
-    told: list[Row] = []
-    yield told
-    print("\n\n| system | what was done | what was seen | recovery |\n|---|---|---|---|")
-    for row in told:
-        print(f"| {' | '.join(row)} |")
-
-
-@pytest.fixture(scope="module", params=SYSTEMS)
-def system(request: pytest.FixtureRequest) -> str:
-    reason = why_not()
-    if reason:
-        pytest.skip(reason)
-    return str(request.param)
-
-
-@pytest.fixture(scope="module")
-def story(rows: list[Row], system: str) -> Story:
-    print()
-    return Story(rows, system)
-
-
-@pytest.fixture(scope="module")
-def machine(system: str, story: Story, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """A booted container with an empty delivery."""
-    folder = tmp_path_factory.mktemp("delivery")
-    try:
-        machine = Machine(system, folder)
-    except MachineError as error:
-        if "debootstrap" in str(error):
-            pytest.skip(str(error))
-        raise
-    try:
-        story.say(f"{system}: systemd {machine.systemd()} booted in {machine.boot_s:.1f} s")
-        yield machine
-    finally:
-        machine.close()
-        story.say(f"{system}: gone")
-
-
-@pytest.fixture(scope="module")
-def before(machine: Machine) -> dict[str, Any]:
-    """What is there before anything is installed."""
-    assert not machine.run("ip", "route"), "the container has a network"
-    return {"files": files(machine)}
-
-
-@pytest.fixture(scope="module")
-def service(machine: Machine, story: Story, before: dict[str, Any]) -> Installed:
-    """The service, installed from a folder of wheels."""
-    python = machine.run("/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
-    wheel = deliver(machine.delivery, python)
-    service = Installed(machine, wheel)
-    service.write(CONFIG, CONFIGURATION)
-    code, said, took_s = service.install(wheel=wheel)
-    assert code == 0, said
-    ready_s = service.ready_at_s()
-    cold_s = ready_s - service.started_at_s()
-    story.tell(
-        f"install.sh without a network (Python {python}, systemd {machine.systemd()})",
-        "READY, the configuration that was there untouched",
-        f"{took_s:.0f} s, of which {cold_s:.1f} s from the start of the process",
-    )
-    assert machine.path(CONFIG).read_text() == CONFIGURATION
-    service.prepare()
-    service.systemctl("restart", UNIT)
-    return service
-
-
-@pytest.fixture(autouse=True)
-def healthy(service: Installed) -> Installed:
-    """Each test begins with a service that runs, whatever the one before it left."""
-    service.mend()
-    return service
-
-
-def files(machine: Machine) -> set[str]:
-    """What was added to the system, but for logs, caches and what is forgotten at the next boot."""
-    passing = ("/run/", "/tmp/", "/var/tmp/", "/var/log/", "/var/cache/", "/root/")
-    return {each for each in machine.added() if not each.startswith(passing)}
 
 
 def test_is_installed(service: Installed, story: Story):
@@ -515,15 +405,21 @@ def test_upgrades(service: Installed, story: Story):
     service.records_again(row)
     assert "9.1.0" in service.machine.run("edge", "--version")
     assert service.machine.path(CONFIG).read_text() == CONFIGURATION
-    story.tell("upgrade to a later wheel", "READY, the same configuration, the journal goes on", f"{took_s:.0f} s")
+    assert "is not installed" not in service.machine.run("edge", "config", "check", CONFIG, *WITH_OUTLETS)
+    kept = f"the same configuration and extras ({EXTRAS.replace(',', ', ')}), the journal goes on"
+    story.tell("upgrade to a later wheel", f"READY, {kept}", f"{took_s:.0f} s")
     bad = later_wheel(service.wheel, "9.2.0", starts=False)
+    service.write(CONFIG, f"{CONFIGURATION}web: {{enabled: true}}\n")
     row, began_s = service.newest_row(), time.monotonic()
-    code, said, took_s = service.install("--upgrade", wheel=bad)
-    story.say(f"a wheel that cannot start: exit code {code}; {said.strip().splitlines()[-1]}")
+    code, said, took_s = service.install("--upgrade", "--extras", "none", wheel=bad)
+    story.say(f"a wheel that cannot start, without extras: exit code {code}; {said.strip().splitlines()[-1]}")
     assert code != 0
+    assert "Warning: web.enabled is true, and aiohttp is not installed: " in said
+    assert "sudo systemd/install.sh --extras web." in said
     service.ready_at_s()
     service.records_again(row)
     assert "9.1.0" in service.machine.run("edge", "--version")
+    assert service.machine.path("/opt/edge-runner/9.1.0/extras").read_text() == f"{EXTRAS}\n"
     gap_s = time.monotonic() - began_s
     service.journal_is_whole()
     story.tell(
