@@ -43,6 +43,7 @@ class Run:
         shown = newest.predictions[:5] if newest else ()
         return {
             "status": overview.status(),
+            "said": overview.answer_truth({"do": "truth"}),
             "predictions": [
                 {"label": each.label, "score": round(each.score, 4), "class_id": each.class_id} for each in shown
             ],
