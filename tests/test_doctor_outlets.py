@@ -17,6 +17,7 @@ from edge.control.server import Control
 from edge.doctor import configuration, outlets
 from edge.journal import socket_path
 from tests.accelerators import bound_by_permissions
+from tests.certificates import certify
 from tests.doctoring import TREES, case, levels, told, write
 
 
@@ -113,14 +114,13 @@ class Broker(NamedTuple):
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if not program or not shutil.which("openssl"):
-        pytest.skip("mosquitto or openssl is not installed (Debian: apt-get install mosquitto openssl)")
+    if not program:
+        pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
     folder = tmp_path_factory.mktemp("broker")
-    certify(folder)
-    found = Broker(free_port(), free_port(), folder / "authority.pem")
+    found = Broker(free_port(), free_port(), certify(folder))
     lines = [
         *("user root", "allow_anonymous true", f"listener {found.port} 127.0.0.1"),
-        *(f"listener {found.tls_port} 127.0.0.1", f"certfile {folder}/broker.pem", f"keyfile {folder}/broker.key"),
+        *(f"listener {found.tls_port} 127.0.0.1", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"),
     ]
     settings = write(folder, "mosquitto.conf", "\n".join([*lines, ""]))
     with subprocess.Popen([program, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
@@ -130,17 +130,6 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
             yield found
         finally:
             process.kill()
-
-
-def certify(folder: Path) -> None:
-    """Make an authority, and a certificate of it for localhost."""
-    key = [*("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"), *("-days", "2")]
-    authority = ["-x509", "-subj", "/CN=authority", "-keyout", "authority.key", "-out", "authority.pem"]
-    signed = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", "broker.key"]
-    signed += ["-x509", "-CA", "authority.pem", "-CAkey", "authority.key", "-out", "broker.pem"]
-    for arguments in (authority, signed):
-        command = ["openssl", "req", *key, *arguments]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True)
 
 
 def free_port() -> int:
