@@ -1,0 +1,229 @@
+"""What is to be sent, and how it is sent over one connection."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Callable, Optional
+
+from edge import __version__
+from edge.outlets.mqtt.buffer import Bell, Buffer
+from edge.outlets.mqtt.discovery import announcements
+from edge.outlets.mqtt.messages import OFFLINE, ONLINE, Change, Message, Topics, encode, state
+from edge.outlets.settings import MqttSettings
+from edge.overview import Overview
+from edge.records import Record
+
+if TYPE_CHECKING:
+    from edge.outlets.mqtt.connection import Connection
+
+_FRAMES = 32
+"""Wait for the thread at most: about a second of them."""
+_STATE_GAP_S = 0.2
+"""Between two states, however often the label changes."""
+_HEAD_BYTES = 16
+"""Of a packet, beside topic and payload, at most."""
+_HOME_ASSISTANT_IS_BACK = b"online"
+
+
+class Outbox:
+    """What the other threads leave for the one that sends."""
+
+    def __init__(self, most: int) -> None:
+        """Begin empty.
+
+        Args:
+            most: changes and events that wait.
+        """
+        self.messages: Buffer[Message] = Buffer(most)
+        self.frames: Buffer[Record] = Buffer(_FRAMES)
+        self.frames.shut()
+        self.overview: Optional[Overview] = None
+        self.state_wanted = False
+        self.bell = Bell()
+        self.delivered = self.refused = 0
+        """Counted by the one that sends; changes, events and frames that are refused are counted by their buffers."""
+
+    def put(self, message: Message) -> None:
+        """Have a message sent, and the state after it."""
+        self.messages.put(message)
+        self.state_wanted = True
+        self.bell.ring()
+
+    @property
+    def dropped(self) -> int:
+        """All that was not delivered and will not be."""
+        return self.messages.dropped + self.frames.dropped + self.refused
+
+    @property
+    def waiting(self) -> int:
+        """All that will be."""
+        return len(self.messages) + len(self.frames)
+
+
+class Sender:
+    """Sends what is in an outbox over one connection; what that leaves undone comes back with `close`."""
+
+    def __init__(self, connection: Connection, outbox: Outbox, settings: MqttSettings, base: str) -> None:
+        """Begin with what a new connection needs: that we are there, and what there is.
+
+        Args:
+            connection: that has just been accepted.
+            outbox: what is to be sent.
+            settings: how.
+            base: of all topics, PREFIX/NAME.
+        """
+        self._connection, self._outbox, self._settings, self._base = connection, outbox, settings, base
+        self._topics = Topics.below(base)
+        self._first: deque[tuple[str, bytes]] = deque([(self._topics.availability, ONLINE)])
+        """Retained, and sent before all else."""
+        self._on_their_way: dict[int, tuple[str, Optional[int]]] = {}
+        """By the connection's number: the topic, and the buffer's number where it is from there."""
+        self._frame: Optional[tuple[int, Callable[[], bool]]] = None
+        """That the network has not taken whole."""
+        self._state_s = -float("inf")
+        """When the last state was sent."""
+        self._refusals: dict[str, str] = {}
+        self._announces = settings.discovery is not None
+        self.useful = False
+        """Whether the broker has acknowledged anything."""
+        outbox.frames.open()
+        if settings.discovery is not None:
+            connection.subscribe(f"{settings.discovery}/status")
+
+    @property
+    def idle(self) -> bool:
+        """Whether all changes and events have been acknowledged, and all else that was sent."""
+        return not (self._on_their_way or self._first or len(self._outbox.messages))
+
+    @property
+    def trouble(self) -> Optional[str]:
+        """What the broker does not take, and why."""
+        if not self._refusals:
+            return None
+        topic, why = next(iter(self._refusals.items()))
+        return f"The broker does not take what is sent to {topic} ({why}): allow it there."
+
+    @property
+    def patience_s(self) -> float:
+        """How long there is nothing to do, unless something comes."""
+        if not self._may_send_state():
+            return float("inf")
+        due_s = _STATE_GAP_S if self._outbox.state_wanted else self._settings.state_s
+        return max(0.0, self._state_s + due_s - time.monotonic())
+
+    def send(self) -> None:
+        """Take note of what has been acknowledged, and send as much as may be on its way."""
+        self.settle()
+        self._announce()
+        while self._first and self._room() > 0:
+            self._publish(*self._first.popleft(), retain=True)
+        # Room is left for the state, which must not wait for the end of a long queue.
+        while not self._first and self._room() > (self._connection.window > 1):
+            taken = self._outbox.messages.take()
+            if taken is None:
+                break
+            self._send(*taken)
+        self._send_state()
+        self._send_frames()
+
+    def settle(self) -> bool:
+        """Take note of what has been acknowledged; whether more is still to be."""
+        while self._connection.acknowledged:
+            self._acknowledged(*self._connection.acknowledged.popleft())
+        while self._connection.heard:
+            self._announces |= self._connection.heard.popleft() == _HOME_ASSISTANT_IS_BACK
+        if self._frame and self._frame[1]():
+            self._frame_taken(self._frame[0])
+        return bool(self._on_their_way)
+
+    def hurry(self) -> None:
+        """Let the next `send` send the state too, where it has changed."""
+        if self._outbox.state_wanted:
+            self._state_s = -float("inf")
+
+    def say_offline(self) -> None:
+        """The last that is sent."""
+        self._publish(self._topics.availability, OFFLINE, retain=True)
+
+    def close(self) -> None:
+        """The connection is over: what it did not deliver waits for the next one, but frames do not."""
+        self.settle()
+        self._outbox.frames.shut()
+        self._outbox.messages.come_back()
+
+    def _room(self) -> int:
+        return self._connection.window - len(self._on_their_way)
+
+    def _acknowledged(self, way: int, refusal: Optional[str]) -> None:
+        topic, number = self._on_their_way.pop(way)
+        outbox = self._outbox
+        if refusal is None:
+            self.useful = True
+            self._refusals.pop(topic, None)
+            outbox.delivered += number is not None or topic == self._topics.state
+            if number is not None:
+                outbox.messages.arrived(number)
+        else:
+            self._refuse(topic, refusal, number)
+
+    def _refuse(self, topic: str, why: str, number: Optional[int]) -> None:
+        self._refusals[topic] = why
+        if number is None:
+            self._outbox.refused += 1
+        else:
+            self._outbox.messages.refused(number)
+
+    def _announce(self) -> None:
+        overview, settings = self._outbox.overview, self._settings
+        if self._announces and overview and settings.discovery is not None and not self._first:
+            self._announces = False
+            name, model = self._base.rpartition("/")[2], overview.board.model
+            self._first.extend(
+                announcements(settings.discovery, self._base, name, __version__, model, settings.state_s)
+            )
+
+    def _send(self, number: int, message: Message) -> None:
+        topic = self._topics.change if isinstance(message, Change) else self._topics.event
+        self._publish(topic, encode(message), number)
+
+    def _may_send_state(self) -> bool:
+        if self._outbox.overview is None or self._room() < 1:
+            return False
+        # Of those that wait only the newest is of use, and it is not known before the last one has arrived.
+        return all(topic != self._topics.state for topic, _ in self._on_their_way.values())
+
+    def _send_state(self) -> None:
+        overview = self._outbox.overview
+        if overview and self.patience_s == 0:
+            self._outbox.state_wanted = False
+            self._state_s = time.monotonic()
+            self._publish(self._topics.state, encode(state(overview)), retain=True)
+
+    def _send_frames(self) -> None:
+        frames = self._outbox.frames
+        while (taken := frames.take()) is not None:
+            number, record = taken
+            payload = encode(record)
+            if self._connection.busy or self._is_too_long(self._topics.frame, payload):
+                frames.refused(number)
+                continue
+            self._frame = (number, self._connection.publish_once(self._topics.frame, payload))
+            if self._frame[1]():
+                self._frame_taken(number)
+
+    def _frame_taken(self, number: int) -> None:
+        self._frame = None
+        self._outbox.frames.arrived(number)
+        self._outbox.delivered += 1
+
+    def _publish(self, topic: str, payload: bytes, number: Optional[int] = None, *, retain: bool = False) -> None:
+        if self._is_too_long(topic, payload):
+            # Sent all the same, it would end the connection, again and again.
+            self._refuse(topic, f"{len(payload)} bytes, and {self._connection.most_bytes} are the limit", number)
+            return
+        self._on_their_way[self._connection.publish(topic, payload, retain=retain)] = (topic, number)
+
+    def _is_too_long(self, topic: str, payload: bytes) -> bool:
+        most_bytes = self._connection.most_bytes
+        return most_bytes is not None and len(topic.encode()) + len(payload) + _HEAD_BYTES > most_bytes
