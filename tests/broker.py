@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import getpass
+import os
 import shutil
 import signal
 import socket
@@ -17,6 +18,8 @@ from typing import Any, NamedTuple, Optional
 import pytest
 
 PATIENCE_S = 20.0
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+"""None: not installed. Debian has it where not everybody looks."""
 INSTALL = "no mosquitto here (Debian: apt install mosquitto mosquitto-clients)"
 
 
@@ -27,52 +30,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class Certificates(NamedTuple):
-    """A certificate authority of our own, and what it signed for "localhost"."""
-
-    ca_file: Path
-    cert_file: Path
-    key_file: Path
-
-
-def certificates(folder: Path, name: str = "localhost", days: int = 2) -> Certificates:
-    """Make an authority, and a key with its certificate.
-
-    Args:
-        folder: where the files go.
-        name: whom the certificate is for.
-        days: it holds; below 0: it has expired.
-    """
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl here (Debian: apt install openssl)")
-    folder.mkdir(parents=True, exist_ok=True)
-    made = Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    _openssl(
-        folder, "req", "-x509", *curve, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=authority", "-days", "9"
-    )
-    _openssl(folder, "req", *curve, "-keyout", "key.pem", "-out", "request.pem", "-subj", f"/CN={name}")
-    (folder / "names").write_text(f"subjectAltName=DNS:{name}\n")
-    for file in ("newcerts", "index.txt", "serial"):
-        (folder / file).mkdir() if file == "newcerts" else (folder / file).write_text("01\n" * (file == "serial"))
-    (folder / "ca.conf").write_text(
-        "[ca]\ndefault_ca=a\n[a]\ndir=.\nnew_certs_dir=newcerts\ndatabase=index.txt\nserial=serial\n"
-        "default_md=sha256\npolicy=p\nunique_subject=no\n[p]\ncommonName=supplied\n"
-    )
-    now = time.time()
-    spans = [now - 5 * 86_400, now + days * 86_400]
-    began, ends = (time.strftime("%Y%m%d%H%M%SZ", time.gmtime(each)) for each in spans)
-    signing = ["ca", "-batch", "-config", "ca.conf", "-cert", "ca.pem", "-keyfile", "ca.key", "-in", "request.pem"]
-    _openssl(
-        folder, *signing, "-out", "cert.pem", "-startdate", began, "-enddate", ends, "-extfile", "names", "-notext"
-    )
-    return made
-
-
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-
 class Broker:
     """A mosquitto with a port of its own; a context manager, which starts it."""
 
@@ -81,7 +38,7 @@ class Broker:
         folder: Path,
         *,
         password: Optional[tuple[str, str]] = None,
-        tls: Optional[Certificates] = None,
+        tls: Optional[Path] = None,
         persistent: bool = False,
         more: str = "",
     ) -> None:
@@ -90,11 +47,11 @@ class Broker:
         Args:
             folder: for its configuration, its log and what it keeps.
             password: a user's name and password; None: everybody may come.
-            tls: how it shows who it is; None: without TLS.
+            tls: the folder that `tests.certificates.certify` filled; None: without TLS.
             persistent: it keeps what `remember` has it write, over a kill too.
             more: lines of its configuration.
         """
-        if shutil.which("mosquitto") is None:
+        if MOSQUITTO is None:
             pytest.skip(INSTALL)
         self.port = free_port()
         self.folder = folder
@@ -105,7 +62,8 @@ class Broker:
             self.set_password(*password)
             lines.append(f"password_file {folder / 'passwords'}")
         if tls:
-            lines += [f"certfile {tls.cert_file}", f"keyfile {tls.key_file}", f"cafile {tls.ca_file}"]
+            lines += [f"certfile {tls / 'server.pem'}", f"keyfile {tls / 'server.key'}"]
+            lines += [f"cafile {tls / 'authority.pem'}"]
         if persistent:
             lines += ["persistence true", f"persistence_location {folder}/", "autosave_interval 0"]
         (folder / "mosquitto.conf").write_text("\n".join([*lines, more, ""]))
@@ -128,7 +86,7 @@ class Broker:
     def start(self) -> None:
         """Start, at the same port each time; it takes connections when this returns."""
         with (self.folder / "mosquitto.log").open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", str(self.folder / "mosquitto.conf")], stderr=log)
+            self._process = subprocess.Popen([str(MOSQUITTO), "-c", str(self.folder / "mosquitto.conf")], stderr=log)
         until_s = time.monotonic() + PATIENCE_S
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port)):

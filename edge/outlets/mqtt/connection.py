@@ -10,13 +10,7 @@ import select
 import socket
 import time
 from collections import deque
-from typing import Any, Callable, Optional
-
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
+from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from edge.errors import OutletError
 from edge.outlets.mqtt.buffer import Bell
@@ -24,6 +18,10 @@ from edge.outlets.mqtt.dialing import LostError, dial, where
 from edge.outlets.mqtt.messages import OFFLINE
 from edge.outlets.secret import read_secret
 from edge.outlets.settings import MqttSettings
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
+    from paho.mqtt.reasoncodes import ReasonCode
 
 ANSWER_S = 10.0
 """For a broker to be reached and to let us in."""
@@ -62,12 +60,8 @@ class Connection:
         self._why: Optional[LostError] = None
         self._place = where(settings)
         self._heard_s = time.monotonic()
-        self._client = client = _Client(
-            CallbackAPIVersion.VERSION2,
-            client_id,
-            protocol=MQTTProtocolVersion.MQTTv5 if version_5 else MQTTProtocolVersion.MQTTv311,
-            reconnect_on_failure=False,
-        )
+        self._made: Optional[socket.socket] = None
+        self._client = client = _client(client_id, version_5, lambda: self._made)
         client.will_set(will, OFFLINE, qos=1, retain=True)
         client.max_inflight_messages_set(0)  # without a limit: there is one of our own
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
@@ -86,9 +80,12 @@ class Connection:
         if settings.user is not None:
             # As bytes, which paho takes too: a password is what is in its file, in whatever encoding.
             self._client.username_pw_set(settings.user, self._password())  # type: ignore[arg-type]
-        self._client.made = dial(settings, until_s)
+        self._made = dial(settings, until_s)
         properties = None
         if self._version_5:
+            from paho.mqtt.packettypes import PacketTypes
+            from paho.mqtt.properties import Properties
+
             properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             properties.MaximumPacketSize = _MOST_HEARD_BYTES
         if not wanted():  # another connection of the same name may be open by now
@@ -118,7 +115,7 @@ class Connection:
     def publish_once(self, topic: str, payload: bytes) -> Callable[[], bool]:
         """Send without an acknowledgement; the answer tells whether the network has taken it."""
         info = self._client.publish(topic, payload)
-        return lambda: info.rc == MQTTErrorCode.MQTT_ERR_SUCCESS and info.is_published()
+        return lambda: info.rc == 0 and info.is_published()
 
     def subscribe(self, topic: str) -> None:
         """Have messages put into `heard`."""
@@ -169,9 +166,8 @@ class Connection:
 
     def close(self) -> None:
         """Let go of it, in whatever state it is."""
-        made = self._client.made
-        if made:
-            made.close()
+        if self._made:
+            self._made.close()
 
     def _require(self) -> Any:
         connection = self._client.socket()
@@ -233,10 +229,14 @@ class Connection:
             self.heard.append(bytes(message.payload))
 
 
-class _Client(Client):
-    """paho's, on a socket that is already connected: with one time limit, and closed whatever happens."""
+def _client(client_id: str, version_5: bool, made: Callable[[], Optional[socket.socket]]) -> Client:
+    """paho's, on a socket that is connected already: within one time limit, and closed whatever happens."""
+    from paho.mqtt.client import Client
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-    made: Optional[socket.socket] = None
+    class OnMade(Client):
+        def _create_socket(self) -> Any:
+            return made()
 
-    def _create_socket(self) -> Any:
-        return self.made
+    version = MQTTProtocolVersion.MQTTv5 if version_5 else MQTTProtocolVersion.MQTTv311
+    return OnMade(CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False)

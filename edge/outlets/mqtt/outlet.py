@@ -9,19 +9,18 @@ import random
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Optional, Union
+from typing import Optional, Union
 
 from edge.errors import OutletError
 from edge.outlets import CLOSE_S, OutletStatus, Trouble, host_name
+from edge.outlets.mqtt.connection import Connection
 from edge.outlets.mqtt.dialing import LostError, where
 from edge.outlets.mqtt.messages import Topics, change, happened, label_of
 from edge.outlets.mqtt.sender import Outbox, Sender
+from edge.outlets.packages import how_to_install
 from edge.outlets.settings import MqttSettings
 from edge.overview import Overview
 from edge.records import Event, Record
-
-if TYPE_CHECKING:
-    from edge.outlets.mqtt.connection import Connection
 
 RETRY_S = (1.0, 60.0)
 """Before a broker is tried again: twice as long each time, from the one to the other, less up to a half by chance."""
@@ -50,12 +49,11 @@ class Mqtt:
             OutletError: paho-mqtt is not installed.
         """
         try:
-            from edge.outlets.mqtt import connection
+            import paho.mqtt.enums  # noqa: F401
         except ImportError as error:
-            if not (error.name or "").startswith("paho"):
-                raise
-            raise OutletError(_missing(error)) from None
-        self._open = connection.Connection
+            # Version 1 has no such module.
+            what = "older than 2.0" if error.name == "paho.mqtt.enums" else "not installed"
+            raise OutletError(f"paho-mqtt is {what}: {how_to_install('mqtt')}.") from None
         self._settings = settings
         self._base = f"{settings.prefix}/{settings.name or host_name()}"
         self._outbox = Outbox(settings.buffer)
@@ -128,7 +126,7 @@ class Mqtt:
     def _talk(self) -> None:
         settings, outbox = self._settings, self._outbox
         will = Topics.below(self._base).availability
-        connection = self._open(settings, client_id(self._base), will, outbox.bell, version_5=self._version_5)
+        connection = Connection(settings, client_id(self._base), will, outbox.bell, version_5=self._version_5)
         with contextlib.closing(connection):
             connection.open(lambda: not self._closing.is_set())
             began_s = time.monotonic()
@@ -189,9 +187,3 @@ def client_id(base: str) -> str:
     digest = hashlib.sha256(base.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     name = re.sub("[^0-9A-Za-z]", "", base.rpartition("/")[2])[: _LONGEST_ID - len("edge--") - len(digest)]
     return f"edge-{name}-{digest}"
-
-
-def _missing(error: ImportError) -> str:
-    if error.name in ("paho", "paho.mqtt"):
-        return 'paho-mqtt is not installed: pip install "edge-runner[mqtt]".'
-    return 'paho-mqtt is too old, expected 2.0 or newer: pip install "edge-runner[mqtt]".'

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import Callable, Optional
 
 from edge import __version__
 from edge.outlets.mqtt.buffer import Bell, Buffer
+from edge.outlets.mqtt.connection import Connection
 from edge.outlets.mqtt.discovery import announcements
 from edge.outlets.mqtt.messages import OFFLINE, ONLINE, Change, Message, Topics, encode, state
 from edge.outlets.settings import MqttSettings
 from edge.overview import Overview
 from edge.records import Record
-
-if TYPE_CHECKING:
-    from edge.outlets.mqtt.connection import Connection
 
 _FRAMES = 32
 """Wait for the thread at most: about a second of them."""
