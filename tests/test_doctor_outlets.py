@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -17,6 +14,7 @@ from edge.control.server import Control
 from edge.doctor import configuration, outlets
 from edge.journal import socket_path
 from tests.accelerators import bound_by_permissions
+from tests.broker import Broker, free_port
 from tests.certificates import certify
 from tests.doctoring import TREES, case, levels, told, write
 
@@ -103,80 +101,22 @@ def test_secrets_are_told_here_and_not_with_the_configuration(tmp_path: Path) ->
             assert levels(configuration.examine(kind(config, {}))) == ["ok"]
 
 
-class Broker(NamedTuple):
-    """A real one, on a port without TLS and on one with it."""
-
-    port: int
-    tls_port: int
-    authority: Path
-
-
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if not program:
-        pytest.skip("mosquitto is not installed (Debian: apt-get install mosquitto)")
-    folder = tmp_path_factory.mktemp("broker")
-    found = Broker(free_port(), free_port(), certify(folder))
-    lines = [
-        *("user root", "allow_anonymous true", f"listener {found.port} 127.0.0.1"),
-        *(f"listener {found.tls_port} 127.0.0.1", f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"),
-    ]
-    settings = write(folder, "mosquitto.conf", "\n".join([*lines, ""]))
-    with subprocess.Popen([program, "-c", str(settings)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        try:
-            wait_for(found.port)
-            wait_for(found.tls_port)
-            yield found
-        finally:
-            process.kill()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    until_s = time.monotonic() + 30
-    while not listens(port):
-        assert time.monotonic() < until_s, f"nothing listens on port {port}"
-        time.sleep(0.05)
-
-
-def listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def test_a_broker_answers(broker: Broker) -> None:
-    [package, answer] = of("mqtt.enabled=true", f"mqtt.port={broker.port}")
+def test_a_broker_answers(tmp_path: Path) -> None:
+    with Broker(tmp_path) as broker:
+        [package, answer] = of("mqtt.enabled=true", f"mqtt.port={broker.port}")
     assert package.startswith("ok: mqtt: paho-mqtt 2.")
-    assert answer.startswith(f"ok: mqtt: something answers at localhost, port {broker.port}; whether it lets")
-    [_, nobody] = of("mqtt.enabled=true", f"mqtt.port={free_port()}")
-    assert nobody.startswith("warning: mqtt: localhost, port ")
-    assert "cannot be reached: Connection refused. -> see whether the broker runs" in nobody
-    [_, nowhere] = of("mqtt.enabled=true", f"mqtt.host={'x' * 300}")
-    assert nowhere.startswith("warning: mqtt: xxx")
+    assert answer.startswith(f"ok: mqtt: mqtt://localhost:{broker.port} answers; whether it lets this machine in was")
+    [_, nobody] = of("mqtt.enabled=true", f"mqtt.port={broker.port}")
+    assert nobody.startswith(f"warning: mqtt: Nothing listens at mqtt://localhost:{broker.port}")
 
 
-def test_tls_is_proved(broker: Broker, tmp_path: Path) -> None:
-    secured = ("mqtt.enabled=true", "mqtt.tls=true", f"mqtt.port={broker.tls_port}")
-    right = f"mqtt.ca_file={broker.authority}"
-    [_, answer] = of(*secured, right)
-    assert answer == (
-        f"ok: mqtt: localhost, port {broker.tls_port} answers with TLSv1.3 and a certificate that is right for it. "
-        "-> None"
+def test_tls_is_proved(tmp_path: Path) -> None:
+    authority = certify(tmp_path)
+    with Broker(tmp_path, tls=tmp_path) as broker:
+        secured = ("mqtt.enabled=true", "mqtt.tls=true", f"mqtt.port={broker.port}")
+        [_, answer] = of(*secured, f"mqtt.ca_file={authority}")
+        [_, unknown] = of(*secured)
+    assert answer.startswith(
+        f"ok: mqtt: mqtts://localhost:{broker.port} answers, with TLSv1.3 and a certificate that is right; whether"
     )
-    [_, unknown] = of(*secured)
-    assert unknown.startswith(f"warning: mqtt: the certificate of localhost, port {broker.tls_port} is refused: ")
-    [_, other_name] = of(*secured, right, "mqtt.host=127.0.0.1")
-    assert "IP address mismatch" in other_name
-    [_, plain] = of("mqtt.enabled=true", "mqtt.tls=true", f"mqtt.port={broker.port}", right)
-    assert plain.startswith(f"warning: mqtt: localhost, port {broker.port} ")
-    no_authority = write(tmp_path, "authority.pem", "nothing of the kind\n")
-    [_, unusable] = of(*secured, f"mqtt.ca_file={no_authority}")
-    assert unusable.startswith("warning: mqtt: mqtt.ca_file, mqtt.cert_file or mqtt.key_file cannot be used: ")
+    assert unknown.startswith(f"warning: mqtt: The certificate of mqtts://localhost:{broker.port} is of another")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Union
@@ -18,10 +20,8 @@ if TYPE_CHECKING:
     from edge.web.settings import WebSettings
 
 _CONNECT_S = 5.0
-"""To connect, and once more to agree on TLS."""
+"""For a broker to answer, and for the daemon."""
 _CHECK = "correct it, then `edge config check`."
-_CERTIFICATE = "name the authority that signed it in mqtt.ca_file, and the broker in mqtt.host as its certificate does."
-_NOT_THERE = "see whether the broker runs and listens there, to others than its own machine too, and mqtt.host."
 
 
 def examine(case: Case) -> Iterator[Finding]:
@@ -93,33 +93,16 @@ def _of_daemon(name: str, status: dict[str, Any]) -> Finding:
 
 def _of_broker(mqtt: MqttSettings) -> Iterator[Finding]:
     """Whether it can be reached, and is the one that its certificate says; no login is tried."""
-    import ssl
+    from edge.outlets.mqtt.dialing import LostError, dial, where
 
-    port = mqtt.port or (8883 if mqtt.tls else 1883)
-    where = f"{mqtt.host}, port {port}"
-    context = None
     try:
-        if mqtt.tls:
-            context = ssl.create_default_context(cafile=mqtt.ca_file)
-            if mqtt.cert_file:
-                context.load_cert_chain(mqtt.cert_file, mqtt.key_file)
-    except OSError as error:  # which ssl.SSLError is too
-        why = error.strerror or error
-        yield warning(f"mqtt: mqtt.ca_file, mqtt.cert_file or mqtt.key_file cannot be used: {why}.", _CHECK)
+        link = dial(mqtt, time.monotonic() + _CONNECT_S)
+    except LostError as error:
+        yield warning(f"mqtt: {error}", "the daemon tries again by itself, at least once a minute.")
         return
-    try:
-        with socket.create_connection((mqtt.host, port), _CONNECT_S) as link:
-            if context is None:
-                yield ok(f"mqtt: something answers at {where}; whether it lets this machine in was not tried.")
-                return
-            with context.wrap_socket(link, server_hostname=mqtt.host) as secured:
-                yield ok(f"mqtt: {where} answers with {secured.version()} and a certificate that is right for it.")
-    except ssl.SSLCertVerificationError as error:
-        yield warning(f"mqtt: the certificate of {where} is refused: {error.verify_message}.", _CERTIFICATE)
-    except ssl.SSLError as error:
-        yield warning(f"mqtt: {where} speaks no TLS ({error.reason or error}).", "see mqtt.tls and mqtt.port.")
-    except (OSError, UnicodeError) as error:  # the latter for what can be no name
-        yield warning(f"mqtt: {where} cannot be reached: {_why(error)}.", _NOT_THERE)
+    with link:
+        proved = f", with {link.version()} and a certificate that is right" if isinstance(link, ssl.SSLSocket) else ""
+    yield ok(f"mqtt: {where(mqtt)} answers{proved}; whether it lets this machine in was not tried.")
 
 
 def _of_port(name: str, settings: Union[PrometheusSettings, WebSettings], is_services: bool) -> Iterator[Finding]:
@@ -145,12 +128,6 @@ def _of_port(name: str, settings: Union[PrometheusSettings, WebSettings], is_ser
                 f"give another {name}.port; `sudo ss -ltnp` tells who listens where.",
             )
         else:
-            yield warning(f"{name}: {where} cannot be listened at: {_why(error)}.", f"see {name}.address.")
+            yield warning(f"{name}: {where} cannot be listened at: {error.strerror or error}.", f"see {name}.address.")
     else:
         yield ok(f"{name}: {where} is free.")
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {_CONNECT_S:g} s"
-    return str(getattr(error, "strerror", None) or error)
