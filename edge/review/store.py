@@ -30,6 +30,11 @@ SELECT pictures.id, run_id, run, sequence, (
 ), stratum, stands_for, file, class_id, score, others, truth, models.id, name
 FROM pictures JOIN runs ON runs.id = run_id JOIN models ON models.id = model_id
 """
+# Of two that say something of a frame, the newest does.
+_IS_LABELLED = """((run_id, sequence) IN (
+    SELECT run_id, sequence FROM labels
+    WHERE truth IS NOT NULL AND id IN (SELECT max(id) FROM labels WHERE run_id IS NOT NULL GROUP BY run_id, sequence)
+))"""
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -70,13 +75,13 @@ def open_to_label(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def pictures(connection: sqlite3.Connection) -> list[Picture]:
-    """All pictures, in the order in which they were kept.
+def pictures(connection: sqlite3.Connection, ids: Optional[Sequence[int]] = None) -> list[Picture]:
+    """All pictures, or those with some ids that there are, in the order in which they were kept.
 
     Raises:
         JournalError: the journal cannot be read.
     """
-    return _pictures(connection, "")
+    return _pictures(connection, "") if ids is None else _pictures(connection, f"WHERE pictures.id IN {_listed(ids)}")
 
 
 def picture(connection: sqlite3.Connection, picture_id: int) -> Picture:
@@ -108,6 +113,75 @@ def unlabelled(connection: sqlite3.Connection, folder: Optional[Path] = None) ->
         for each in _pictures(connection, "WHERE file <> ''")
         if each.label is None and (folder is None or (folder / each.file).is_file())
     ]
+
+
+def waiting(connection: sqlite3.Connection) -> list[int]:
+    """The ids of what `unlabelled` gives, which costs less; the files are not looked for.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with _told():
+        rows = connection.execute(f"SELECT id FROM pictures WHERE file <> '' AND NOT {_IS_LABELLED} ORDER BY id")
+        return [picture_id for (picture_id,) in rows]
+
+
+def labelled(connection: sqlite3.Connection, model_id: int) -> list[Picture]:
+    """The pictures of a model's frames that somebody has labelled, in the order in which they were kept.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    return _pictures(connection, f"WHERE model_id = ? AND {_IS_LABELLED}", (model_id,))
+
+
+def count_labelled(connection: sqlite3.Connection) -> int:
+    """How many pictures somebody has labelled, of all models.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with _told():
+        return int(connection.execute(f"SELECT count(*) FROM pictures WHERE {_IS_LABELLED}").fetchone()[0])
+
+
+def version(connection: sqlite3.Connection) -> tuple[object, ...]:
+    """Is another one where something was said of pictures since, or another picture was kept; costs next to nothing.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with _told():
+        # The time too, as the id of a label that was taken back is given again.
+        labels = connection.execute("SELECT max(id), count(*), max(said_utc_ns) FROM labels").fetchone()
+        return (*labels, *connection.execute("SELECT max(id) FROM pictures").fetchone())
+
+
+def not_labelled(connection: sqlite3.Connection, model_id: int) -> dict[str, float]:
+    """How many frames all other pictures of a model stand for, the deleted ones too, by stratum.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with _told():
+        return dict(
+            connection.execute(
+                "SELECT stratum, sum(stands_for) FROM pictures JOIN runs ON runs.id = run_id "
+                f"WHERE model_id = ? AND NOT {_IS_LABELLED} GROUP BY stratum",
+                (model_id,),
+            ).fetchall()
+        )
+
+
+def model_of(connection: sqlite3.Connection, run: str) -> Optional[int]:
+    """The id of the model of a run; None where the journal does not know the run.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with _told():
+        row = connection.execute("SELECT model_id FROM runs WHERE run = ?", (run,)).fetchone()
+        return None if row is None else int(row[0])
 
 
 def labels_of(connection: sqlite3.Connection, model_id: int) -> tuple[str, ...]:
@@ -154,6 +228,10 @@ def unsay(connection: sqlite3.Connection, label_id: int) -> None:
     """
     with _told():
         connection.execute("DELETE FROM labels WHERE id = ?", (label_id,))
+
+
+def _listed(ids: Sequence[int]) -> str:
+    return f"({', '.join(f'{each:d}' for each in ids)})"
 
 
 def _pictures(connection: sqlite3.Connection, where: str, values: Sequence[Any] = ()) -> list[Picture]:

@@ -100,6 +100,8 @@ class Connection(asyncio.Protocol):
         """Whoever asks there may ask."""
         self.since_s = time.monotonic()
         """Of the begin, or of the newest answer."""
+        self.too_much = False
+        """More came than any request has: the connection is of no use after the present answer."""
         self._among, self._inner = among, inner
         self._answering = False
         self._sent_bytes = 0
@@ -145,12 +147,18 @@ class Connection(asyncio.Protocol):
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
+        if self.too_much:
+            return
         self._sent_bytes += len(data)
-        if self._sent_bytes > MOST_SENT_BYTES:
-            self._among.dropped += 1
-            self.transport.abort()
-        else:
+        if self._sent_bytes <= MOST_SENT_BYTES:
             self._inner.data_received(data)
+            return
+        self.too_much = True
+        self._among.dropped += 1
+        if self._answering:  # and then the connection ends
+            self.transport.pause_reading()
+        else:
+            self.transport.abort()
 
     def eof_received(self) -> Any:
         return self._inner.eof_received()

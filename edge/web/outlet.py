@@ -14,6 +14,7 @@ from edge.outlets import CLOSE_S, OutletStatus, Trouble
 from edge.overview import Overview
 from edge.privacy import PrivacySettings
 from edge.records import Event, Frame, Record
+from edge.web.api import Api
 from edge.web.preview import Preview
 from edge.web.run import Run
 from edge.web.server import Server, listen
@@ -21,6 +22,7 @@ from edge.web.settings import WebSettings
 from edge.web.site import Site
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+_LOOK_AGAIN_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -51,7 +53,8 @@ class Web:
         self._loop.set_exception_handler(_on_fault)
         self._end = self._loop.create_future()
         self._preview = Preview(settings, privacy, self._loop)
-        self._site = Site(settings, self._preview)
+        self._api = Api(settings, self._preview)
+        self._site = Site(settings, self._api)
         self._run: Optional[Run] = None
         self._server: Optional[Server] = None
         self._thread = threading.Thread(target=self._serve, name="page", daemon=True)
@@ -59,7 +62,7 @@ class Web:
 
     def begin(self, overview: Overview) -> None:
         """A run begins."""
-        self._run = self._site.run = Run(overview)
+        self._run = self._api.run = Run(overview)
 
     def write(self, record: Record) -> None:
         """Take in one frame's record."""
@@ -79,10 +82,10 @@ class Web:
         server = self._server
         return OutletStatus(
             where=self.where,
-            trouble=self._trouble.sentence,
+            trouble=self._trouble.sentence or self._site.admission.trouble,
             delivered=server.answered if server else 0,
             dropped=server.connections.dropped if server else 0,
-            waiting=self._site.ticks.waiting + self._preview.waiting,
+            waiting=self._api.ticks.waiting + self._preview.waiting,
         )
 
     @property
@@ -105,11 +108,16 @@ class Web:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._live())
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         finally:
             asyncio.set_event_loop(None)
             self._loop.close()
 
     async def _live(self) -> None:
+        """Listen, again and again where that is not possible, until the end."""
         wait_s = _FIRST_WAIT_S
         self._server = server = Server(self._site.answer)
         while not self._end.done():
@@ -120,19 +128,24 @@ class Web:
                 await asyncio.wait({self._end}, timeout=wait_s)
                 wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
                 continue
-            self._port = _port(listener)
+            self._port = int(listener.getsockname()[1])
             self._trouble.ends(f"It is served at {self.where}.")
-            serving = asyncio.ensure_future(server.serve(listener))
-            await asyncio.wait({self._end, serving}, return_when=asyncio.FIRST_COMPLETED)
-            serving.cancel()
-            await asyncio.wait({serving})
+            await self._serve_at(server, listener)
         self._preview.close()
-        self._site.ticks.close()
+        self._api.close()
         await server.close()
 
-
-def _port(listener: socket.socket) -> int:
-    return int(listener.getsockname()[1])
+    async def _serve_at(self, server: Server, listener: socket.socket) -> None:
+        serving = asyncio.ensure_future(server.serve(listener))
+        admission = self._site.admission
+        admission.look()
+        while not (self._end.done() or serving.done()):
+            again_s = _LOOK_AGAIN_S if admission.trouble else None
+            await asyncio.wait({self._end, serving}, timeout=again_s, return_when=asyncio.FIRST_COMPLETED)
+            if admission.trouble:
+                admission.look()
+        serving.cancel()
+        await asyncio.wait({serving})
 
 
 def _on_fault(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

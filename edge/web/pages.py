@@ -53,10 +53,15 @@ async def said_token(request: Request) -> bytes:
     return fields.get("token", [""])[0].encode("utf-8", "surrogateescape")
 
 
-def refused(sentence: str, status: int = 401) -> Answer:
-    """The form again."""
-    message = f'<p class="trouble" role="alert">{html.escape(sentence)}</p>'.encode()
-    return page("/login")._replace(status=status, body=page("/login").body.replace(MESSAGE, message))
+def form_again(sentence: str, status: int) -> Answer:
+    """The form to log in, with what was wrong."""
+    message, form = f'<p class="trouble" role="alert">{html.escape(sentence)}</p>', page("/login")
+    return form._replace(status=status, body=form.body.replace(MESSAGE, message.encode()))
+
+
+def to_page() -> Answer:
+    """On to the page."""
+    return Answer(303, kind=None, headers={"Location": "/"})
 
 
 def let_in(request: Request, name: str, right: bytes) -> Answer:

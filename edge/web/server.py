@@ -86,6 +86,7 @@ class Server:
                     await self._let_in(connection, str(peer[0]))
                 else:
                     connection.close()
+                    await asyncio.sleep(0)  # others have their turn, however many come
         finally:
             listener.close()
 
@@ -117,7 +118,7 @@ class Server:
         self.answered += 1
         headers = {**answer.headers, **({"Content-Type": answer.kind} if answer.kind else {})}
         response = web.Response(status=answer.status, body=answer.body or None, headers=headers)
-        if raw.can_read_body and not raw.content.is_eof():  # what is left of it is not waited for
+        if connection.too_much or not raw.content.is_eof():  # what is left of a body is not waited for
             response.force_close()
         return response
 

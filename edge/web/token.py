@@ -1,4 +1,4 @@
-"""The token that lets people in: its file, the cookie that stands for it, and patience with wrong ones."""
+"""The token that lets people in, the cookie that stands for it, and patience with wrong ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import hashlib
 import hmac
 import ipaddress
 import logging
-import os
 import time
 from collections import Counter
-from pathlib import Path
-from typing import Optional
+from typing import Callable, Optional
 
 from edge.errors import OutletError
+from edge.outlets import Trouble
 from edge.web.messages import RefusedError
 
 LOGGED_IN_S = 30 * 86_400
@@ -21,21 +20,27 @@ WRONG_S = 1.0
 """So long a wrong token takes to be refused, and counts against further ones."""
 MOST_WRONG, MOST_WRONG_OF_ONE = 16, 4
 """At a time, of all and of one address; while so many are being refused, further ones are not looked at."""
-_LONGEST_BYTES = 4096
-_LOOK_EVERY_S = 1.0
+READ_EVERY_S = 2.0
 _TOLD_EVERY_S = 60.0
 _log = logging.getLogger(__name__)
 
 
-class TokenFile:
-    """Holds the token in one line; read again when it has changed."""
+class Kept:
+    """The token, read again now and then, as its file may have changed."""
 
-    def __init__(self, path: str) -> None:
-        """Nothing is read yet."""
-        self.path = Path(path).expanduser()
-        self._token = b""
-        self._is: Optional[tuple[int, int, int]] = None
-        self._looked_s = -_LOOK_EVERY_S
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        """Nothing is read yet.
+
+        Args:
+            read: reads it, or raises OutletError.
+        """
+        self._read, self._token, self._read_s = read, b"", float("-inf")
+        self._trouble = Trouble("The page")
+
+    @property
+    def trouble(self) -> Optional[str]:
+        """Why nobody is let in; None when all is well."""
+        return self._trouble.sentence
 
     def read(self) -> bytes:
         """The token.
@@ -43,33 +48,15 @@ class TokenFile:
         Raises:
             OutletError: there is none: nobody is let in then.
         """
-        if time.monotonic() - self._looked_s >= _LOOK_EVERY_S:
+        if time.monotonic() - self._read_s >= READ_EVERY_S:
             try:
-                found = self.path.stat()
-                now = (found.st_mtime_ns, found.st_size, found.st_ino)
-                if now != self._is:
-                    self._token = _line(self.path)
-                    self._is = now
-            except OSError as error:
-                self._is = None
-                raise OutletError(f"Cannot read web.token_file {self.path}: {error.strerror or error}.") from None
-            except OutletError:
-                self._is = None
+                self._token = self._read()
+            except OutletError as error:
+                self._trouble.begins(str(error))
                 raise
-            self._looked_s = time.monotonic()
+            self._trouble.ends("The token can be read.")
+            self._read_s = time.monotonic()
         return self._token
-
-
-def _line(path: Path) -> bytes:
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # a pipe in its place would wait for ever
-        content = file.read(_LONGEST_BYTES + 1)
-    line = content.removesuffix(b"\n").removesuffix(b"\r")
-    if not line.strip() or len(content) > _LONGEST_BYTES or b"\n" in line:
-        raise OutletError(
-            f"web.token_file {path} holds no token: expected one line of at most {_LONGEST_BYTES} bytes, such as "
-            "`openssl rand -hex 16` makes."
-        )
-    return line
 
 
 def same(given: bytes, token: bytes) -> bool:
