@@ -6,6 +6,7 @@ its stdin, and prints how many answers it got.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 ROOT = Path(__file__).resolve().parents[2]
 _PATIENCE_S = 30
@@ -28,7 +29,6 @@ class Lookers:
     def __init__(self, port: int, count: int, kind: str) -> None:
         self._arguments = [str(port), str(count), kind]
         self._process: subprocess.Popen[str]
-        self.answers = 0
 
     def __enter__(self) -> Lookers:
         command = [sys.executable, "-m", "tests.benchmarks.lookers", *self._arguments]
@@ -37,14 +37,30 @@ class Lookers:
         assert self._process.stdout.readline() == "ready\n"
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def leave(self) -> int:
+        """End them; how many answers they got."""
         told, _ = self._process.communicate()
-        self.answers = int(told or 0)
+        return int(told)
+
+    def __exit__(self, *_: Any) -> None:
+        self._process.kill()
+        self._process.wait()
 
 
 def look(port: int, answered: itertools.count[int]) -> None:
     """Ask for the live picture and for the state, one after the other of each, as the page does."""
-    threading.Thread(target=_states, args=(port, answered), daemon=True).start()
+    threading.Thread(target=_again, args=(_states, port, answered), daemon=True).start()
+    _again(_pictures, port, answered)
+
+
+def _again(ask: Callable[[int, itertools.count[int]], None], port: int, answered: itertools.count[int]) -> None:
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            ask(port, answered)
+        time.sleep(0.5)
+
+
+def _pictures(port: int, answered: itertools.count[int]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE_S)
     after = ""
     while True:

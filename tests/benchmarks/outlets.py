@@ -57,6 +57,8 @@ class Stretch(NamedTuple):
     rss_bytes: int
     cpu_share: float
     """Processors busy with this process."""
+    answers: float = 0
+    """A second, to all who look."""
 
 
 class Witness:
@@ -151,6 +153,7 @@ class Measured:
             more = {**web, "mqtt": mqtt, "prometheus": {"enabled": True, "port": self._ports["prometheus"]}}
         self._say({"config": {**self._base, **more}, "seconds": seconds})
         assert self._hear() == "ready"
+        lookers = None
         with ExitStack() as stack:
             if arm == "hung":
                 self._broker.hang()
@@ -158,9 +161,11 @@ class Measured:
                 stack.enter_context(Lookers(self._ports["prometheus"], HUNG, "scrapes, never reads"))
                 stack.enter_context(Lookers(self._ports["web"], HUNG, "never reads"))
             elif arm in ("one", "twenty"):
-                stack.enter_context(Lookers(self._ports["web"], 20 if arm == "twenty" else 1, "looks"))
+                lookers = stack.enter_context(Lookers(self._ports["web"], 20 if arm == "twenty" else 1, "looks"))
             self._say({})
             told = Stretch(*json.loads(self._hear()))
+            if lookers:
+                told = told._replace(answers=lookers.leave() / seconds)
             if arm == "hung":
                 self.hung = self.outlets()
             return told
@@ -204,9 +209,9 @@ def main() -> None:
     fps, p90_ms, cpu = (
         statistics.median(getattr(each, name) for each in off) for name in ("fps", "p90_ms", "cpu_share")
     )
-    print("| outlets | frames a second | ratio | p90 from result to result | ratio | processors | bar | holds |")
-    print("|---|---|---|---|---|---|---|---|")
-    print(f"| none | {fps:.1f} | 1 | {p90_ms:.2f} ms | 1 | {cpu:.2f} | | |")
+    print("| outlets | frames/s | ratio | p90 from result to result | ratio | processors | answers/s | bar | holds |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    print(f"| none | {fps:.1f} | 1 | {p90_ms:.2f} ms | 1 | {cpu:.2f} | | | |")
     for arm, pairs in told.items():
         print(_row(arm, pairs))
     grown = ", ".join(f"{during.rss_bytes / 1e6:.1f}" for during, _ in told["hung"])
@@ -228,7 +233,8 @@ def _row(arm: str, pairs: list[tuple[Stretch, Stretch]]) -> str:
         statistics.median(getattr(during, name) / getattr(base, name) for during, base in pairs)
         for name in ("fps", "p90_ms")
     )
-    mine = [statistics.median(getattr(during, name) for during, _ in pairs) for name in ("fps", "p90_ms", "cpu_share")]
+    names = ("fps", "p90_ms", "cpu_share", "answers")
+    mine = [statistics.median(getattr(during, name) for during, _ in pairs) for name in names]
     bars, holds = [], True
     if arm in LEAST_FPS:
         bars.append(f"rate ≥ {LEAST_FPS[arm]}")
@@ -236,7 +242,7 @@ def _row(arm: str, pairs: list[tuple[Stretch, Stretch]]) -> str:
     if arm in MOST_P90:
         bars.append(f"p90 ≤ {MOST_P90[arm]}")
         holds = holds and p90 <= MOST_P90[arm]
-    rate, cost = f"{mine[0]:.1f} | {fps:.3f}", f"{mine[1]:.2f} ms | {p90:.3f} | {mine[2]:.2f}"
+    rate, cost = f"{mine[0]:.1f} | {fps:.3f}", f"{mine[1]:.2f} ms | {p90:.3f} | {mine[2]:.2f} | {mine[3]:.0f}"
     return f"| {ARMS[arm]} | {rate} | {cost} | {', '.join(bars)} | {'yes' if holds else 'no'} |"
 
 
