@@ -11,12 +11,13 @@ import pytest
 _KEY = [*("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"), *("-days", "2")]
 
 
-def certify(folder: Path, name: str = "localhost") -> Path:
+def certify(folder: Path, name: str = "localhost", *, expired: bool = False) -> Path:
     """Make an authority, and a certificate of it: authority.pem, server.pem and server.key; gives the first.
 
     Args:
         folder: for the files.
         name: of the server.
+        expired: the server's certificate, since yesterday.
     """
     if not shutil.which("openssl"):
         pytest.skip("openssl is not installed (Debian: apt-get install openssl)")
@@ -26,4 +27,8 @@ def certify(folder: Path, name: str = "localhost") -> Path:
     for arguments in (authority, server):
         command = ["openssl", "req", "-x509", *_KEY, *arguments]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    if expired:
+        again = ["-in", "server.pem", "-out", "expired.pem", "-CA", "authority.pem", "-CAkey", "authority.key"]
+        subprocess.run(["openssl", "x509", *again, "-days", "-1"], cwd=folder, check=True, capture_output=True)
+        (folder / "expired.pem").replace(folder / "server.pem")
     return folder / "authority.pem"
