@@ -74,6 +74,7 @@ export async function again(once, failed, wanted = () => true) {
       pause_ms = FIRST_PAUSE_MS;
     } catch (error) {
       if (giving_up.signal.aborted) continue;
+      if (!(error instanceof Refused)) reportError(error); // a fault of the page's
       failed(error);
       await pause(pause_ms);
       pause_ms = Math.min(2 * pause_ms, LONGEST_PAUSE_MS);

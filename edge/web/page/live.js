@@ -4,8 +4,6 @@ import { Chart, STAGES } from "./chart.js";
 import { $, facts, fill, make, say } from "./dom.js";
 import { bytes, count, duration, heldBack, localTime, ms, percent } from "./words.js";
 
-const SCARCE = 0.2; // a share of frames not classified that deserves attention
-
 export class Live {
   #chart = new Chart($("chart"));
   #run = null;
@@ -61,7 +59,6 @@ function answers(predictions, truth) {
     element.classList.toggle("true", label === truth);
     element.classList.toggle("none", score === 0);
   });
-  if (!predictions.length) $("answers").replaceChildren(make("li", { className: "small" }, "No answer yet."));
 }
 
 function stages(latency) {
@@ -85,7 +82,7 @@ function tiles(status) {
   return [
     { name: "Frames a second", value: status.fps_now == null ? "–" : status.fps_now.toFixed(1) },
     { name: "Frames", value: count(frames), about: `in ${duration(status.running_s)}` },
-    { name: "Not classified", value: count(dropped), about: `${percent(share)} of all`, alarm: share > SCARCE },
+    { name: "Not classified", value: count(dropped), about: `${percent(share)} of all` },
     { name: "Unchanged", value: count(unchanged), about: unchanged ? "left out by the gate" : "" },
     ...board(status.board),
   ];
@@ -145,7 +142,6 @@ function events(told) {
     say(time, localTime(utc));
     say(what, text || kind);
   });
-  if (!told.length) $("events").replaceChildren(make("li", { className: "small" }, "Nothing has happened yet."));
 }
 
 const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;

@@ -1,6 +1,6 @@
 // The page: two views, the connection, and who is told what.
 
-import { again, get, post } from "./api.js";
+import { again, get, post, Refused } from "./api.js";
 import { $, say } from "./dom.js";
 import { Live, whyNoPicture } from "./live.js";
 import { Picture } from "./picture.js";
@@ -54,7 +54,8 @@ function onSilence(error) {
   number = null;
   document.body.classList.add("stale");
   const since = answered ? `No answer since ${localTime(answered)}.` : "No answer yet.";
-  say($("connection"), error.status ? error.message : `${since} Trying again …`);
+  const silent = error instanceof Refused && !error.status;
+  say($("connection"), silent ? `${since} Trying again …` : error.message);
   $("connection").className = "bad";
 }
 

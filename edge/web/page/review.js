@@ -1,6 +1,6 @@
 // Kept pictures, one after the other, for a person to say what they show.
 
-import { get, post } from "./api.js";
+import { get, post, Refused } from "./api.js";
 import { $, facts, fill, make, say } from "./dom.js";
 import { Picker } from "./picker.js";
 import { count, localTime, percent } from "./words.js";
@@ -70,11 +70,8 @@ export class Review {
   }
 
   async #accuracy() {
-    const { reviewed, live } = await get("/api/accuracy");
-    facts($("accuracy"), [
-      share("Right in kept pictures", reviewed, "of the labelled ones"),
-      share("Right while the truth was known", live, "frames"),
-    ]);
+    const { reviewed, live, trouble } = await get("/api/accuracy");
+    facts($("accuracy"), [ofPictures(reviewed ?? {}, trouble), ofFrames(live)]);
   }
 
   // One thing at a time: a second key before the answer to the first would be about another picture.
@@ -85,6 +82,7 @@ export class Review {
       await what();
       say($("review-trouble"), "");
     } catch (error) {
+      if (!(error instanceof Refused)) reportError(error);
       say($("review-trouble"), error.message);
     } finally {
       this.#busy = false;
@@ -174,9 +172,22 @@ const address = ({ id }) => `/api/review/picture/${id}`;
 
 const STRATA = { ordinary: "kept at random", unsure: "kept as unsure", changed: "kept as the answer changed" };
 
-function share(name, told, what) {
-  const all = told?.labelled ?? told?.frames ?? 0;
-  if (!all) return { name, value: "–", about: "not known yet" };
-  const interval = told.low == null ? "" : `95 % interval ${percent(told.low, 1)} to ${percent(told.high, 1)}; `;
-  return { name, value: percent(told.share, 1), about: `${interval}${count(told.right)} of ${count(all)} ${what}` };
+// Pictures of rare kinds are kept more often: the share is that of all frames, not that of the pictures.
+function ofPictures({ labelled, right, share, low, high, no_class, not_looked_at }, trouble) {
+  const name = "Right, of all frames";
+  if (trouble || share == null) return { name, value: "–", about: trouble ?? "as the labelled pictures tell; none yet" };
+  const others = no_class ? [`${count(no_class)} with no class not counted`] : [];
+  if (not_looked_at?.length) others.push(`nothing labelled yet of ${not_looked_at.join(" and ")} ones`);
+  const told = [
+    `95 % interval ${percent(low, 1)} to ${percent(high, 1)}`,
+    `${count(right)} of ${count(labelled)} labelled pictures right, each for the frames it stands for`,
+    ...others,
+  ];
+  return { name, value: percent(share, 1), about: told.join("; ") };
+}
+
+function ofFrames({ frames, right, share }) {
+  const name = "Right while the truth was known";
+  if (!frames) return { name, value: "–", about: "nobody has said it in this run" };
+  return { name, value: percent(share, 1), about: `${count(right)} of ${count(frames)} frames of this run` };
 }

@@ -1,6 +1,6 @@
 // What is really before the camera, as somebody says it.
 
-import { post } from "./api.js";
+import { post, Refused } from "./api.js";
 import { $, fill, make, say } from "./dom.js";
 import { Picker } from "./picker.js";
 import { duration } from "./words.js";
@@ -70,6 +70,7 @@ export class Truth {
       this.#renewed_ms = -Infinity;
       if (note) say($("truth-trouble"), `Noted, but ${note}.`);
     } catch (error) {
+      if (!(error instanceof Refused)) reportError(error);
       say($("truth-trouble"), error.message);
     }
   }

@@ -1,0 +1,282 @@
+"""The live page in a real browser: what a person sees, clicks and types, and what becomes of it."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from edge import Classifier
+from tests.browser import DESKTOP_PX, PHONE_PX, SMALLEST_PX, Browser, browser
+from tests.journaling import rows
+from tests.test_service import daemon_in
+from tests.web import Page, served
+
+__all__ = ["browser"]  # the fixture
+
+PICTURES = 12
+_SEEN = "const {width, height} = document.getElementById('picture'); return document.getElementById('picture')"
+_PICTURE = f"{_SEEN}.toDataURL()"
+_COLOURS = (
+    f"{_SEEN.replace('picture', 'chart')}.getContext('2d').getImageData(0, 0, width, height).data.reduce((seen, _, at, all)"
+    " => at % 4 ? seen : seen.add(all[at] << 16 | all[at + 1] << 8 | all[at + 2]), new Set()).size"
+)
+_TOO_SMALL = """
+return [...document.querySelectorAll("button, input, [role=option]")].filter((each) => each.checkVisibility())
+  .filter((each) => each.getBoundingClientRect().height < 44 || each.getBoundingClientRect().width < 44)
+  .map((each) => each.outerHTML)
+"""
+_BEST = "return document.querySelector('#answers .name')?.textContent ?? ''"
+
+
+@pytest.fixture(autouse=True)
+def _calm(browser: Browser) -> Iterator[None]:
+    """Each test begins on a desk, and ends without a complaint of the browser's."""
+    browser.size(*DESKTOP_PX)
+    browser.complaints()
+    yield
+    complaints = browser.complaints()
+    browser.open("about:blank")
+    assert complaints == []
+
+
+@pytest.fixture
+def page(classifier: Classifier, tmp_path: Path, browser: Browser) -> Iterator[Page]:
+    """A run with pictures that wait for a label, and the browser at its page."""
+    with served(classifier, tmp_path, pictures=PICTURES) as found:
+        browser.open(found.url)
+        browser.until_text("connection", "Connected")
+        yield found
+        browser.open("about:blank")  # before the server is gone, which the browser would tell
+
+
+def frames(browser: Browser) -> int:
+    return int(browser.run("return Number(document.querySelectorAll('#tiles dd')[2].textContent.replace(',', ''))"))
+
+
+def test_it_shows_the_run_as_it_goes(page: Page, browser: Browser) -> None:
+    first_frames, first_best = frames(browser), browser.until(lambda: browser.run(_BEST), "an answer")
+    first_picture = browser.until(lambda: not browser.shown("no-picture") and browser.run(_PICTURE), "a picture")
+    browser.until(lambda: browser.run(_PICTURE) != first_picture, "another picture")
+    browser.until(lambda: frames(browser) > first_frames, "more frames")
+    widths = "return [...document.querySelectorAll('.bar i')].map((each) => parseFloat(each.style.width))"
+    first_widths = browser.run(widths)
+    assert first_widths == sorted(first_widths, reverse=True)
+    assert len(first_widths) == 5
+    assert browser.run(_COLOURS) > 4  # the stages' columns on the axes
+    browser.until(lambda: browser.run(_BEST) != first_best, "another answer, as the scene has changed")
+    assert browser.run(widths) != first_widths
+    assert browser.text("stages").startswith("wait")
+    browser.until(lambda: "–" not in browser.text("stages"), "p90 of all stages, which takes 64 frames")
+    assert "efficientnet_lite0_int8" in browser.text("facts")
+    assert str(page.journal) in browser.text("facts")
+    assert browser.run("return document.title").endswith("– edge-runner")
+
+
+def test_a_truth_that_is_clicked_or_typed_reaches_the_journal(
+    classifier: Classifier, tmp_path: Path, browser: Browser
+) -> None:
+    with served(classifier, tmp_path) as page:
+        browser.open(page.url)
+        browser.until_text("truth", "Nobody has said.")
+        button = "return document.querySelector('#truth-choices button')"
+        browser.until(lambda: browser.run(button), "a class to choose")
+        clicked = browser.run(f"{button}.textContent")
+        browser.run(f"{button}.click()")
+        browser.until_text("truth", f"{clicked}, said on this page")
+        assert browser.run(f"{button}.ariaPressed") == "true"
+
+        browser.click("truth-search")
+        browser.keys("great grey")
+        browser.until(lambda: browser.shown("picker-1"), "the classes that are called so")
+        browser.keys("\ue007")
+        browser.until_text("truth", "great grey owl, said on this page")
+
+        browser.keys("no such thing\ue007")
+        browser.until_text("truth-trouble", "none of the model's 1000 classes")
+        (complaint,) = browser.complaints()
+        assert "400" in complaint
+        browser.click("truth-clear")
+        browser.until_text("truth", "Nobody has said.")
+        browser.until(lambda: "great grey owl" in browser.text("truth-choices"), "the recent truths")
+        browser.open("about:blank")
+    said = rows(
+        tmp_path / "field.db", "SELECT kind, detail ->> 'truth', detail ->> 'by' FROM events WHERE kind LIKE 't%'"
+    )
+    assert said == [
+        ("truth set", clicked, "page"),
+        ("truth set", "great grey owl", "page"),
+        ("truth cleared", None, "page"),
+    ]
+    truths = rows(tmp_path / "field.db", "SELECT DISTINCT truth FROM frames WHERE run_id = 1 AND truth IS NOT NULL")
+    assert {clicked, "great grey owl"} >= {truth for (truth,) in truths} != set()
+
+
+def test_labels_change_the_accuracy_and_can_be_undone_all_by_keyboard(page: Page, browser: Browser) -> None:
+    def share() -> float:
+        return float(browser.run("return parseFloat(document.querySelector('#accuracy dd').textContent)"))
+
+    browser.run("document.getElementById('tab-live').focus()")
+    browser.keys("\ue014")  # to the right
+    browser.until_text("review-progress", f"0 of {PICTURES}")
+    browser.until(lambda: browser.run("return document.getElementById('review-picture').naturalWidth") > 0, "a picture")
+    assert browser.run("return document.activeElement.id") == "tab-review"
+    assert browser.text("accuracy").count("–") == 2
+
+    browser.keys("1")
+    browser.until_text("review-progress", f"1 of {PICTURES}")
+    browser.until_text("accuracy", "1 of 1 labelled pictures right")
+    assert share() == 100
+    browser.keys("2")
+    browser.until_text("accuracy", "1 of 2 labelled pictures right")
+    assert 0 < share() < 100
+    assert "95 % interval " in browser.text("accuracy")
+    browser.keys("u")
+    browser.until_text("accuracy", "1 of 1 labelled pictures right")
+    assert share() == 100
+    browser.until_text("review-progress", f"1 of {PICTURES}")
+    browser.keys("s")
+    browser.until_text("review-said", "Skipped")
+    browser.keys("n")
+    browser.until_text("review-said", "(no class)")
+    browser.keys("o")
+    browser.until(lambda: browser.shown("review-search"), "the box for another class")
+    browser.keys("espresso")
+    browser.until(lambda: browser.shown("picker-2"), "the classes that are called so")
+    browser.keys("\ue015\ue007")  # the one below, Enter
+    browser.until_text("review-said", "espresso")
+    browser.until_text("review-progress", f"3 of {PICTURES}")
+    assert not browser.shown("review-search")
+
+    browser.run("document.querySelector('#review-choices button').click()")
+    browser.until_text("review-progress", f"4 of {PICTURES}")
+    browser.keys("u")
+    browser.until_text("review-said", "Undone")
+    assert page.journal is not None
+    said = rows(page.journal, "SELECT said_by, count(*) FROM labels GROUP BY said_by")
+    assert said == [("page", 3)]
+
+
+def test_what_to_do_where_no_pictures_are_kept(classifier: Classifier, tmp_path: Path, browser: Browser) -> None:
+    with served(classifier, tmp_path) as page:
+        browser.open(f"{page.url}/#review")
+        browser.until_text("review-empty", "keep_pictures: true")
+        browser.open("about:blank")
+
+
+def test_it_fits_a_phone_and_fingers(page: Page, browser: Browser) -> None:
+    browser.size(*SMALLEST_PX)
+    for view in ("", "#review"):
+        browser.open(f"{page.url}/{view}")
+        browser.until_text("connection", "Connected")
+        browser.until(
+            lambda: browser.run("return document.querySelectorAll('main:not([hidden]) button').length") > 3, "it"
+        )
+        width = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+        assert width == [SMALLEST_PX[0], SMALLEST_PX[0]]
+        assert browser.run(_TOO_SMALL) == []
+    browser.size(*PHONE_PX)
+    assert browser.run("return document.documentElement.scrollWidth") == PHONE_PX[0]
+
+
+def test_nothing_is_asked_for_while_nobody_looks(page: Page, browser: Browser) -> None:
+    browser.until(lambda: page.web.status().waiting > 0, "somebody who waits")
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    try:
+        browser.until(lambda: page.web.status().waiting == 0, "nobody to wait")
+        delivered = page.web.status().delivered
+        time.sleep(1.2)  # time enough for two ticks and six pictures
+        assert page.web.status().delivered == delivered
+    finally:
+        browser.driver.close()
+        browser.driver.switch_to.window(first)
+    browser.until(lambda: page.web.status().delivered > delivered, "it to go on")
+
+
+def test_names_are_text_and_a_token_lets_in(bundle_copy: Path, tmp_path: Path, browser: Browser) -> None:
+    marked = "<img src=x onerror=\"document.title='run'\">"
+    mark_labels(bundle_copy, marked)
+    with (
+        Classifier.open(str(bundle_copy), threads=1) as classifier,
+        served(classifier, tmp_path, token="open sesame", pictures=2) as page,
+    ):
+        browser.open(page.url)
+        browser.until(lambda: browser.driver.current_url.endswith("/login"), "the form")
+        browser.complaints()  # of the 401s that led there
+        browser.keys("sesame\ue007")
+        browser.until(lambda: "not the token" in browser.page(), "the form again")
+        (complaint,) = browser.complaints()
+        assert "401" in complaint
+        browser.click("token")
+        browser.keys("open sesame\ue007")
+        browser.until_text("connection", "Connected")
+        assert browser.run("return document.cookie") == ""  # scripts do not see it
+
+        browser.until(lambda: browser.run(_BEST).startswith(marked), "a name with markup")
+        browser.until(lambda: marked in browser.text("truth-choices"), "the same to choose")
+        browser.click("truth-search")
+        browser.keys("wall clock")
+        browser.until_text("picker-1", f"{marked} wall clock")
+        browser.keys("\ue007")
+        browser.until_text("truth", f"{marked} wall clock, said on this page")
+        browser.click("tab-review")
+        browser.until_text("review-choices", marked)
+        assert browser.run("return document.querySelectorAll('main img:not(#review-picture)').length") == 0
+        assert browser.run("return document.title").startswith(marked)
+
+        browser.click("logout")
+        browser.until(lambda: browser.driver.current_url.endswith("/login"), "the form")
+        browser.open("about:blank")
+
+
+def mark_labels(bundle: Path, mark: str) -> None:
+    """Put markup before the names of some classes."""
+    labels = bundle / "labels.txt"
+    names = labels.read_text().splitlines()
+    shown = {"wall clock", "traffic light", "computer keyboard", "crossword puzzle"}
+    labels.write_text("".join(f"{mark} {name}\n" if name in shown | set(names[::9]) else f"{name}\n" for name in names))
+    contract = yaml.safe_load((bundle / "model.yaml").read_text())
+    contract["labels_sha256"] = hashlib.sha256(labels.read_bytes()).hexdigest()
+    (bundle / "model.yaml").write_text(yaml.safe_dump(contract))
+
+
+def test_the_daemons_end_is_told_and_its_return_is_noticed(tmp_path: Path, browser: Browser) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    with daemon_in(tmp_path) as daemon:
+        daemon.configure(web={"enabled": True, "port": port}, fps=20)
+        daemon.start()
+        daemon.notices.wait_for("READY")
+        browser.open(f"http://127.0.0.1:{port}")
+        browser.until_text("connection", "Connected")
+        browser.until_text("truth", "The camera tells it itself: ")
+        browser.until_text("outlets", f"http://127.0.0.1:{port}")
+        first_run = browser.text("facts")
+        assert daemon.ends() == 0
+
+        browser.until_text("connection", "No answer since ")
+        assert browser.run("return getComputedStyle(document.querySelector('.answers')).opacity") == "0.5"
+        daemon.configure(web={"enabled": True, "port": port}, schedule=[elsewhen()])
+        daemon.start()
+        daemon.notices.wait_for("READY")
+        browser.until_text("connection", "Connected")
+        browser.until_text("notices", "By its schedule it is asleep until ")
+        browser.until_text("no-picture", "Asleep until ")
+        assert browser.text("facts") != first_run
+        assert browser.run("return getComputedStyle(document.querySelector('.answers')).opacity") == "1"
+        complaints = browser.complaints()
+        assert all("ERR_CONNECTION_REFUSED" in each or "ERR_EMPTY_RESPONSE" in each for each in complaints), complaints
+        browser.open("about:blank")
+
+
+def elsewhen() -> str:
+    """Hours that are not now."""
+    hour = (time.localtime().tm_hour + 12) % 24
+    return f"{hour:02}:00-{hour:02}:30"
