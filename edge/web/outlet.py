@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from edge.errors import OutletError
 from edge.outlets import CLOSE_S, OutletStatus, Trouble
+from edge.outlets.packages import how_to_install
 from edge.overview import Overview
 from edge.privacy import PrivacySettings
 from edge.records import Event, Frame, Record
@@ -42,7 +43,7 @@ class Web:
         try:
             import aiohttp  # noqa: F401
         except ImportError:
-            raise OutletError('aiohttp is not installed: pip install "edge-runner[web]".') from None
+            raise OutletError(f"aiohttp is not installed: {how_to_install('web')}.") from None
         if not settings.loopback and settings.token_file is None:
             raise OutletError(f"web.address is {settings.address}, which others reach: expected a web.token_file.")
         self.wants_pixels = settings.preview
