@@ -21,6 +21,8 @@ from edge.truth.live import Said, Truth
 
 KEPT_EVENTS = 50
 _PACES, _PACE_NS = 10, 1_000_000_000
+_SHORTEST_PACE_S = 0.5
+"""A frame that came ten milliseconds ago is not a hundred a second."""
 
 
 class Overview:
@@ -111,10 +113,11 @@ class Overview:
 
     @property
     def fps(self) -> Optional[float]:
-        """Frames a second over the last ten seconds or so; None before the first."""
+        """Frames a second over the last ten seconds or so; None until half a second after the first."""
         with contextlib.suppress(IndexError):
             since_ns, frames = self._paces[0]
-            return (self.frames - frames) / max(1e-9, (time.monotonic_ns() - since_ns) / 1e9)
+            if (passed_s := (time.monotonic_ns() - since_ns) / 1e9) >= _SHORTEST_PACE_S:
+                return (self.frames - frames) / passed_s
         return None
 
     def status(self) -> dict[str, Any]:

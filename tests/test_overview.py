@@ -41,6 +41,7 @@ def test_the_rate_is_of_the_last_seconds_and_falls_when_nothing_comes() -> None:
     stopped = filled(1800, 30, 3600).fps
     assert stopped is not None
     assert stopped < 0.2
+    assert filled(1, 30, 0).fps is None
     assert filled(1, 30, 0.5).fps == pytest.approx(2, rel=0.2)
 
 
