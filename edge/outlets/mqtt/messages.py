@@ -77,6 +77,11 @@ class State(msgspec.Struct, frozen=True):
     backend: str
     camera: str
     camera_lost: Optional[str]
+    """Why there are no pictures."""
+    asleep: Optional[str]
+    """Until when, by the schedule."""
+    backend_lost: Optional[str]
+    """Why no accelerator works, where the run is for one."""
     temperature_c: Optional[float]
     throttled: Optional[bool]
     truth: Optional[str]
@@ -130,6 +135,8 @@ def state(overview: Overview) -> State:
         backend=status["backend"],
         camera=str(status["camera"]),
         camera_lost=status.get("camera_lost"),
+        asleep=status.get("asleep"),
+        backend_lost=status.get("backend_lost"),
         temperature_c=live.temperature_c if live else None,
         throttled=None if throttled is None else bool(throttled_now(throttled)),
         truth=status["truth"],
