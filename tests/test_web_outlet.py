@@ -155,3 +155,38 @@ def test_without_its_package_it_says_how_to_install_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert 'OutletError: aiohttp is not installed: pip install "edge-runner[web]", or' in done.stderr
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_another_token_in_the_file_is_taken_and_none_lets_nobody_in(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("edge.web.token.READ_EVERY_S", 0.0)
+    with served(classifier, tmp_path, journal=False, token="first", address="0.0.0.0") as page:
+        page.url = page.url.replace("0.0.0.0", "127.0.0.1")
+        known = {"Cookie": page.log_in("first")}
+        (tmp_path / "token").write_text("second\r\n")
+        assert page.get("/api/state", **known).status == 401
+        assert page.get("/api/state", **_bearer("second")).status == 200
+        (tmp_path / "token").unlink()
+        for headers in (known, _bearer("second")):
+            reply = page.get("/api/state", **headers)
+            assert (reply.status, "web.token_file" in reply.json["error"]) == (503, True)
+        assert "web.token_file" in str(page.web.status().trouble)
+        (tmp_path / "token").write_text("")
+        assert page.get("/api/state", **_bearer("second")).status == 503
+        (tmp_path / "token").write_text("third")
+        assert page.get("/api/state", **_bearer("third")).status == 200
+        assert page.web.status().trouble is None
+    assert len([record for record in caplog.records if "web.token_file" in record.getMessage()]) == 1
+
+
+def test_a_token_that_cannot_be_read_is_told_at_the_start(classifier: Classifier, tmp_path: Path) -> None:
+    with served(classifier, tmp_path, journal=False, token_file=str(tmp_path / "absent")) as page:
+        until(lambda: page.web.status().trouble, "trouble")
+        assert "web.token_file" in str(page.web.status().trouble)
+        assert page.get("/").status == 200
+        assert page.post("/login", b"token=", Content_Type="application/x-www-form-urlencoded").status == 503

@@ -1,0 +1,86 @@
+"""Live pictures: made only for those who wait, once for all of them, and without what is private."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import Classifier
+from tests.web import Page, Reply, served
+
+FPS = 10.0
+
+
+@pytest.fixture(scope="module")
+def page(classifier: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """Pictures 320 px wide, whose left half is private."""
+    settings = {"preview_px": 320, "preview_fps": FPS, "fps": 50.0, "journal": False}
+    folder = tmp_path_factory.mktemp("page")
+    with served(classifier, folder, mask=((0.0, 0.0, 0.5, 1.0),), **settings) as running:
+        yield running
+
+
+def sequence(reply: Reply) -> int:
+    assert reply.status == 200
+    return int(reply.headers["X-Sequence"])
+
+
+def test_pictures_are_small_and_without_what_is_masked(page: Page) -> None:
+    reply = page.get("/picture.jpg")
+    assert reply.headers["Content-Type"] == "image/jpeg"
+    pixels = cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels.shape == (240, 320, 3)
+    assert pixels[:, :150].max() < 8
+    assert pixels[:, 170:].max() > 100
+
+
+def test_pictures_follow_each_other_no_faster_than_asked_for(page: Page) -> None:
+    newest = sequence(page.get("/picture.jpg"))
+    began_s, seen = time.monotonic(), []
+    for _ in range(8):
+        newest = sequence(page.get(f"/picture.jpg?after={newest}"))
+        seen.append(newest)
+    assert time.monotonic() - began_s > 6 / FPS
+    assert seen == sorted(set(seen))
+
+
+def test_all_who_wait_get_the_same_picture(page: Page) -> None:
+    newest = sequence(page.get("/picture.jpg"))
+    with ThreadPoolExecutor(20) as clients:
+        replies = list(clients.map(lambda _: page.get(f"/picture.jpg?after={newest}"), range(20)))
+    # Whoever comes a moment later may get the next one.
+    assert len({sequence(reply) for reply in replies}) <= 2
+    assert len({reply.body for reply in replies}) <= 2
+
+
+def test_what_was_taken_long_ago_is_not_shown_as_live(page: Page) -> None:
+    old = sequence(page.get("/picture.jpg"))
+    seen = page.overview.frames
+    while page.overview.frames < seen + 25:
+        time.sleep(0.01)
+    assert sequence(page.get("/picture.jpg")) > old + 20
+
+
+def test_the_moment_is_told(page: Page) -> None:
+    utc = page.get("/picture.jpg").headers["X-Utc"]
+    assert utc.startswith("20")
+    assert utc.endswith("+00:00")
+
+
+def test_whoever_hangs_up_does_not_keep_others_waiting(page: Page) -> None:
+    newest = sequence(page.get("/picture.jpg"))
+    with ThreadPoolExecutor(2) as clients:
+        import socket
+
+        host, _, port = page.url.rpartition("/")[2].rpartition(":")
+        for _ in range(20):
+            with socket.create_connection((host, int(port))) as rude:
+                rude.sendall(f"GET /picture.jpg?after={newest} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        assert sequence(clients.submit(page.get, f"/picture.jpg?after={newest}").result(20)) > newest
+    while page.web.status().waiting:
+        time.sleep(0.01)
