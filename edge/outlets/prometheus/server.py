@@ -18,7 +18,7 @@ DEADLINE_S = 5.0
 """For a connection from its beginning to its end."""
 HEAD_BYTES = 8192
 
-_BACKLOG = 128
+_BACKLOG = 1024  # Linux drops what is more, and whoever was dropped tries again after a second
 _ACCEPTED_AT_ONCE = 16
 _BREATH_S = 0.01
 """Between two rounds, so that a flood leaves the processor to others."""
