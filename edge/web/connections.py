@@ -16,8 +16,8 @@ UNREAD_S = 15.0
 MOST_SENT_BYTES = 262_144
 """By a client, from one request to the next."""
 _LOOK_EVERY_S = 1.0
-_FRESH_S = 0.25
-"""So young a quiet connection is not taken for one that says nothing."""
+_IDLE_S = 1.0
+"""Whoever may ask, and has not for so long, gives way to others where there is no more room."""
 
 
 class Connections:
@@ -117,7 +117,7 @@ class Connection(asyncio.Protocol):
 
     def may_go(self, now_s: float) -> bool:
         """Whether it is of no use to anybody at present."""
-        return now_s - self.since_s > _FRESH_S and not (self._answering and self.known)
+        return not self.known or (not self._answering and now_s - self.since_s > _IDLE_S)
 
     def is_over(self, now_s: float) -> bool:
         """Whether it has been of no use for too long."""
@@ -127,7 +127,7 @@ class Connection(asyncio.Protocol):
             self._unread_s = now_s
         if self._unread_s is not None:
             return now_s - self._unread_s > UNREAD_S
-        return not self._answering and now_s - self.since_s > QUIET_S
+        return not self._answering and now_s - self.since_s > (_LOOK_EVERY_S if self.too_much else QUIET_S)
 
     @property
     def unread(self) -> bool:
@@ -153,12 +153,9 @@ class Connection(asyncio.Protocol):
         if self._sent_bytes <= MOST_SENT_BYTES:
             self._inner.data_received(data)
             return
-        self.too_much = True
+        self.too_much, self.since_s = True, time.monotonic()
         self._among.dropped += 1
-        if self._answering:  # and then the connection ends
-            self.transport.pause_reading()
-        else:
-            self.transport.abort()
+        self.transport.pause_reading()  # what was asked before is answered, and then the connection ends
 
     def eof_received(self) -> Any:
         return self._inner.eof_received()
