@@ -73,6 +73,28 @@ def test_what_waits_for_a_label(journal: sqlite3.Connection, tmp_path: Path) -> 
     assert sequences(store.unlabelled(journal)) == [10]
 
 
+def test_what_was_labelled_and_what_was_not(journal: sqlite3.Connection) -> None:
+    (first, deleted, last), (model_id, other) = store.pictures(journal), (1, 2)
+    assert [store.model_of(journal, run) for run in ("run-1", "unknown")] == [model_id, None]
+    assert store.waiting(journal) == [first.id, last.id]
+    assert store.not_labelled(journal, model_id) == {"ordinary": 3.0}
+    before = store.version(journal)
+    slip = store.label(journal, 1, 10, "tulip", "ann")
+    store.label(journal, 1, 20, store.NO_CLASS, "ann")
+    store.label(journal, 1, 30, "tulip", "ann")
+    store.label(journal, 1, 30, None, "ann")
+    assert store.waiting(journal) == [last.id] == [each.id for each in store.unlabelled(journal)]
+    assert [each.id for each in store.labelled(journal, model_id)] == [first.id, deleted.id]
+    assert store.count_labelled(journal) == 2
+    assert store.not_labelled(journal, model_id) == {"ordinary": 1.0}
+    assert (store.labelled(journal, other), store.not_labelled(journal, other)) == ([], {})
+    assert store.pictures(journal, [last.id, 99]) == [last]
+    after = store.version(journal)
+    store.unsay(journal, slip)
+    assert len({before, after, store.version(journal)}) == 3
+    assert store.waiting(journal) == [first.id, last.id]
+
+
 def test_the_newest_label_counts_and_can_be_taken_back(journal: sqlite3.Connection) -> None:
     store.label(journal, 1, 10, "tulip", "ann")
     slip = store.label(journal, 1, 10, store.NO_CLASS, "bob")

@@ -1,0 +1,203 @@
+"""Labelling kept pictures on the page, and the accuracy that comes of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edge import Classifier
+from edge.journal import pictures_folder, schema
+from edge.report.accuracy.sums import REVIEWED
+from edge.report.gather import gather
+from edge.review import store
+from tests.journaling import rows
+from tests.web import Page, served
+
+COUNT = 14
+
+
+@pytest.fixture
+def page(classifier: Classifier, tmp_path: Path) -> Iterator[Page]:
+    """With pictures that wait for a label."""
+    with served(classifier, tmp_path, pictures=COUNT, fps=5.0) as running:
+        yield running
+
+
+def journal(page: Page) -> Path:
+    assert page.journal
+    return page.journal
+
+
+def label(page: Page, **said: Any) -> Any:
+    reply = page.post("/api/review/label", said)
+    assert reply.status == 200, reply
+    return reply.json
+
+
+def test_pictures_come_in_random_order_until_they_are_labelled(page: Page) -> None:
+    told = page.get("/api/review/next?count=100").json
+    assert (told["waiting"], told["labelled"], len(told["pictures"])) == (COUNT, 0, COUNT)
+    orders = {tuple(each["id"] for each in page.get("/api/review/next").json["pictures"]) for _ in range(5)}
+    assert len(orders) > 1
+    first = told["pictures"][0]
+    assert first["predictions"][0].keys() == {"label", "score"}
+    assert len(first["predictions"]) == 5
+    assert first["stratum"] in ("ordinary", "unsure")
+    assert first["utc"].endswith("+00:00")
+    label(page, id=first["id"], choice=0)
+    after = page.get("/api/review/next?count=3").json
+    assert (after["waiting"], after["labelled"], len(after["pictures"])) == (COUNT - 1, 1, 3)
+    assert first["id"] not in {each["id"] for each in page.get("/api/review/next?count=100").json["pictures"]}
+
+
+def test_a_picture_is_shown_as_it_was_kept(page: Page) -> None:
+    picture_id = page.get("/api/review/next?count=1").json["pictures"][0]["id"]
+    reply = page.get(f"/api/review/picture/{picture_id}")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "image/jpeg")
+    assert cv2.imdecode(np.frombuffer(reply.body, np.uint8), cv2.IMREAD_COLOR).shape == (200, 200, 3)
+    for other in ("0", "999", "9" * 18):
+        assert page.get(f"/api/review/picture/{other}").status == 404
+    for other in ("x", "-1", "1/..", "", "9" * 30):
+        assert page.get(f"/api/review/picture/{other}").status == 404
+
+
+def test_each_way_to_say_what_it_shows(page: Page) -> None:
+    pictures = page.get("/api/review/next").json["pictures"]
+    first, second, third = (each["id"] for each in pictures[:3])
+    assert label(page, id=first, choice=2)["truth"] == pictures[0]["predictions"][2]["label"]
+    assert label(page, id=second, other="Tiger_Cat")["truth"] == "tiger cat"
+    assert label(page, id=third, none=True)["truth"] == "(no class)"
+    said = rows(journal(page), "SELECT truth, said_by FROM labels ORDER BY id")
+    assert said == [(pictures[0]["predictions"][2]["label"], "page"), ("tiger cat", "page"), ("(no class)", "page")]
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "words"),
+    [
+        ({}, 400, "id"),
+        ({"id": 1}, 400, "Not exactly one"),
+        ({"id": 1, "choice": 0, "none": True}, 400, "Not exactly one"),
+        ({"id": 1, "choice": 5}, 400, "choice"),
+        ({"id": 1, "choice": -1}, 400, "choice"),
+        ({"id": 0, "choice": 0}, 400, "id"),
+        ({"id": 2**63, "choice": 0}, 400, "id"),
+        ({"id": 999, "choice": 0}, 404, "no picture 999"),
+        ({"id": 1, "other": "unicorn"}, 400, "'unicorn' is none of the model's 1000 classes"),
+        ({"id": 1, "other": "x" * 201}, 400, "other"),
+        ({"id": 1, "truth": "cat"}, 400, "truth"),
+    ],
+)
+def test_what_cannot_be_said_is_refused(page: Page, said: Any, status: int, words: str) -> None:
+    reply = page.post("/api/review/label", said)
+    assert (reply.status, words in reply.json["error"]) == (status, True), reply
+    assert rows(journal(page), "SELECT * FROM labels") == []
+
+
+def test_a_slip_is_undone_and_only_what_was_said_here(page: Page) -> None:
+    picture_id = page.get("/api/review/next").json["pictures"][0]["id"]
+    with closing(store.open_to_label(journal(page))) as connection:
+        picture = store.picture(connection, picture_id)
+        foreign = store.label(connection, picture.run_id, picture.sequence, "tabby", "ann")
+    assert page.post("/api/review/undo", {"label_id": foreign}).status == 409
+    slip = label(page, id=picture_id, none=True)["label_id"]
+    assert page.post("/api/review/undo", {"label_id": slip}).status == 200
+    assert page.post("/api/review/undo", {"label_id": slip}).status == 409
+    assert rows(journal(page), "SELECT truth, said_by FROM labels") == [("tabby", "ann")]
+
+
+def test_the_accuracy_is_that_of_the_report(page: Page) -> None:
+    assert page.get("/api/accuracy").json["reviewed"] == {
+        "labelled": 0,
+        "right": 0,
+        "share": None,
+        "low": None,
+        "high": None,
+        "frames": 0.0,
+        "no_class": 0,
+        "not_looked_at": ["ordinary", "unsure"],
+    }
+    pictures = page.get("/api/review/next").json["pictures"]
+    last = len(pictures) - 1
+    for number, picture in enumerate(pictures[:-3]):
+        said = {"none": True} if number == 0 else {"choice": int(number % 3 == 0)}
+        slip = label(page, id=picture["id"], **said)
+        told = page.get("/api/accuracy").json["reviewed"]
+        if number in (0, 1, 2, last - 3):
+            (report,) = gather([journal(page)]).journals
+            by_source = {each.source: each.top1 for each in report.accuracy}
+            share = by_source.get(REVIEWED)
+            if share is None or not share.total:
+                assert (told["labelled"], told["share"]) == (0, None)
+                continue
+            assert (told["share"], told["low"], told["high"]) == (share.value, share.low, share.high)
+            assert (told["labelled"], told["frames"]) == (share.counted, share.total)
+    assert (told["no_class"], told["not_looked_at"]) == (1, [])
+    assert told["low"] < told["share"] < told["high"]
+    # Undone and said otherwise: the id is given again, and what was counted before is not told.
+    page.post("/api/review/undo", {"label_id": slip["label_id"]})
+    assert label(page, id=pictures[-4]["id"], choice=4)["label_id"] == slip["label_id"]
+    assert page.get("/api/accuracy").json["reviewed"] != told
+
+
+def test_only_files_of_the_folder_itself_are_shown(page: Page, tmp_path: Path) -> None:
+    folder = pictures_folder(journal(page))
+    jpeg = next(folder.iterdir()).read_bytes()
+    (tmp_path / "outside.jpg").write_bytes(jpeg)
+    (folder / "link.jpg").symlink_to(tmp_path / "outside.jpg")
+    (folder / "text.jpg").write_text("<script>alert(1)</script>")
+    (folder / "folder.jpg").mkdir()
+    (folder / "page.html").write_bytes(jpeg)
+    wrong = [
+        "../outside.jpg",
+        str(tmp_path / "outside.jpg"),
+        "link.jpg",
+        "text.jpg",
+        "folder.jpg",
+        "page.html",
+        "gone.jpg",
+    ]
+    with closing(schema.connect(journal(page))) as connection:
+        for number, name in enumerate(["", *wrong], start=1):
+            connection.execute("UPDATE pictures SET file = ? WHERE id = ?", (name, number))
+    for number in range(1, len(wrong) + 2):
+        reply = page.get(f"/api/review/picture/{number}")
+        assert (reply.status, jpeg in reply.body) == (404, False), number
+    assert page.get(f"/api/review/picture/{COUNT}").status == 200
+    shown = {each["id"] for each in page.get("/api/review/next?count=100").json["pictures"]}
+    assert not {1, 8} & shown
+    assert set(range(9, COUNT + 1)) <= shown
+
+
+def test_a_journal_that_another_program_holds(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "BUSY_S", 0.05)
+    with closing(sqlite3.connect(journal(page), isolation_level=None, timeout=20)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        reply = page.post("/api/review/label", {"id": 1, "none": True})
+        assert (reply.status, "another program holds it: try again" in reply.json["error"]) == (503, True)
+        assert page.get("/api/review/next").json["waiting"] == COUNT
+        holder.execute("ROLLBACK")
+    assert label(page, id=1, none=True)
+
+
+def test_a_journal_that_cannot_be_read(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    away = journal(page).with_name("away.db")
+    journal(page).rename(away)
+    try:
+        for path in ("/api/review/next", "/api/review/picture/1"):
+            reply = page.get(path)
+            assert (reply.status, "No journal" in reply.json["error"]) == (503, True)
+        assert page.post("/api/review/label", {"id": 1, "none": True}).status == 503
+        told = page.get("/api/accuracy").json
+        assert (told["reviewed"], "No journal" in told["trouble"]) == (None, True)
+        assert page.get("/api/state").status == 200
+    finally:
+        away.rename(journal(page))
+    assert not journal(page).with_name("away.db").exists()
+    assert page.get("/api/review/next").status == 200
