@@ -19,6 +19,9 @@ _MISSED_STATES = 3
 _SLACK_S = 30.0
 # A template that renders none makes a sensor "unknown": what is not told is neither 0 nor off.
 _NUMBER = "{{{{ value_json.{0} if value_json.{0} is number else none }}}}"
+# What was seen last is not what is seen.
+_BLIND = "(value_json.camera_lost or value_json.asleep)"
+_REASON = "{{{{ {{'reason': value_json.{0}}} | tojson }}}}"
 _MEASURED = {"state_class": "measurement"}
 _DIAGNOSTIC = {"entity_category": "diagnostic"}
 
@@ -28,7 +31,9 @@ _ENTITIES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "name": "Label",
             # Home Assistant refuses states of more than 255 characters.
-            "value_template": "{{ value_json.label[:255] if value_json.label is string else none }}",
+            "value_template": (
+                f"{{{{ value_json.label[:255] if value_json.label is string and not {_BLIND} else none }}}}"
+            ),
             "icon": "mdi:image-search",
         },
     ),
@@ -36,10 +41,14 @@ _ENTITIES: dict[str, tuple[str, dict[str, Any]]] = {
         _SENSOR,
         {
             "name": "Score",
-            "value_template": "{{ (value_json.score * 100) | round(1) if value_json.score is number else none }}",
+            "value_template": (
+                "{{ (value_json.score * 100) | round(1) "
+                f"if value_json.score is number and not {_BLIND} else none }}}}"
+            ),
             # Not at the label: an automation for a label that changes would run with each score that does.
             "json_attributes_template": (
-                "{{ {'predictions': value_json.predictions, 'truth': value_json.truth} | tojson }}"
+                f"{{{{ {{'predictions': [] if {_BLIND} else value_json.predictions, 'truth': value_json.truth}} "
+                "| tojson }}"
             ),
             "unit_of_measurement": "%",
             "suggested_display_precision": 0,
@@ -117,8 +126,31 @@ _ENTITIES: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "name": "Camera",
             "value_template": "{{ 'ON' if value_json.camera_lost else 'OFF' }}",
-            "json_attributes_template": "{{ {'reason': value_json.camera_lost} | tojson }}",
+            "json_attributes_template": _REASON.format("camera_lost"),
             "device_class": "problem",
+            **_DIAGNOSTIC,
+        },
+    ),
+    "accelerator": (
+        _BINARY,
+        {
+            "name": "Accelerator",
+            # A run that is for the processor alone has none that could be lost.
+            "value_template": (
+                "{{ 'ON' if value_json.backend_lost else none if value_json.backend == 'cpu' else 'OFF' }}"
+            ),
+            "json_attributes_template": _REASON.format("backend_lost"),
+            "device_class": "problem",
+            **_DIAGNOSTIC,
+        },
+    ),
+    "asleep": (
+        _BINARY,
+        {
+            "name": "Asleep",
+            "value_template": "{{ 'ON' if value_json.asleep else 'OFF' }}",
+            "json_attributes_template": _REASON.format("asleep"),
+            "icon": "mdi:sleep",
             **_DIAGNOSTIC,
         },
     ),
