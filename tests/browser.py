@@ -1,19 +1,25 @@
-"""A real Chromium without a window, for the live page."""
+"""A real Chromium without a window, for the live page.
+
+`python -m tests.browser ADDRESS FOLDER` looks at a page and leaves its pictures in a folder.
+"""
 
 from __future__ import annotations
 
 import base64
+import io
 import os
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import pytest
 
 DESKTOP_PX, PHONE_PX, SMALLEST_PX = (1280, 800), (390, 844), (360, 640)
+_LOADED = "return document.getElementById('review-picture').complete"
 _INSTALL = "sudo apt install chromium chromium-driver"
 
 
@@ -34,17 +40,6 @@ class Browser:
     def text(self, element: str) -> str:
         """As it is in the document, also where it is not shown."""
         return str(self.run("return document.getElementById(arguments[0])?.textContent ?? ''", element))
-
-    def number(self, element: str, what: str = "textContent") -> float:
-        """The first number in a text."""
-        return float(
-            self.run(
-                "const text = document.getElementById(arguments[0])?.[arguments[1]] ?? '';"
-                "return parseFloat(String(text).replaceAll(',', '')) || 0",
-                element,
-                what,
-            )
-        )
 
     def shown(self, element: str) -> bool:
         return bool(self.run("return document.getElementById(arguments[0])?.checkVisibility() ?? false", element))
@@ -81,10 +76,9 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": value}]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
-    def picture(self, path: Path) -> None:
+    def picture(self) -> bytes:
         """What is to be seen, as a PNG file."""
-        content = self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
-        path.write_bytes(base64.b64decode(content))
+        return base64.b64decode(self.driver.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
 
     def complaints(self) -> list[str]:
         """What the browser has logged since it was last asked: errors, and what the security policy forbade."""
@@ -92,11 +86,11 @@ class Browser:
 
 
 @contextmanager
-def chromium(folder: Optional[Path] = None) -> Iterator[Browser]:
+def chromium() -> Iterator[Browser]:
     """A browser of its own, with a new profile.
 
-    Args:
-        folder: for what it keeps; None: a temporary one.
+    Raises:
+        FileNotFoundError: it is not installed.
     """
     from selenium import webdriver
 
@@ -112,8 +106,6 @@ def chromium(folder: Optional[Path] = None) -> Iterator[Browser]:
         options.add_argument(f"--{each}")
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")  # which Chromium does not do as root
-    if folder:
-        options.add_argument(f"--user-data-dir={folder}")
     service = webdriver.ChromeService(str(programs[1]))
     driver = webdriver.Chrome(options=options, service=service)
     try:
@@ -131,3 +123,46 @@ def browser() -> Iterator[Browser]:
             yield found
     except FileNotFoundError as error:
         pytest.skip(str(error))
+
+
+def main(address: str, folder: Path) -> None:
+    """Take the pictures that edge/web/README.md shows, as soon as the run is a minute old; labels some that it kept."""
+    with chromium() as found:
+        found.size(DESKTOP_PX[0], 1060)
+        found.open(address)
+        found.until(lambda: " min" in found.text("tiles") and "clock" in found.text("answers"), "a minute", 120.0)
+        found.until(lambda: not found.shown("no-picture"), "a picture")
+        found.until(
+            lambda: found.run("return document.querySelectorAll('#truth-choices button').length") == 5, "choices"
+        )
+        _save(found, folder / "page.png")
+        found.size(*PHONE_PX, scale=1.5)
+        found.dark(True)
+        found.until(lambda: "keyboard" in found.text("answers"), "another turn of the scene")
+        time.sleep(1)  # the picture and the answers are of about the same moment again
+        _save(found, folder / "phone.png")
+        found.dark(False)
+        found.size(*DESKTOP_PX)
+        found.open(f"{address}#review")
+        for number, key in enumerate("11211"):
+            found.until_text("review-progress", f"{number} of ")
+            found.until(lambda: found.run(_LOADED), "a picture")
+            found.keys(key)
+        found.until_text("review-progress", "5 of ")
+        found.until(lambda: found.run(_LOADED), "a picture")
+        _save(found, folder / "review.png")
+
+
+def _save(browser: Browser, path: Path) -> None:
+    """With few colours, so that the file is small."""
+    from PIL import Image
+
+    time.sleep(0.5)  # for what moves
+    picture = Image.open(io.BytesIO(browser.picture())).convert("RGB")
+    # The page's own colours cover small areas, and are to be kept as well as those of the camera's picture.
+    few = picture.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -20,17 +20,20 @@ from tests.web import Page, served
 __all__ = ["browser"]  # the fixture
 
 PICTURES = 12
-_SEEN = "const {width, height} = document.getElementById('picture'); return document.getElementById('picture')"
-_PICTURE = f"{_SEEN}.toDataURL()"
-_COLOURS = (
-    f"{_SEEN.replace('picture', 'chart')}.getContext('2d').getImageData(0, 0, width, height).data.reduce((seen, _, at, all)"
-    " => at % 4 ? seen : seen.add(all[at] << 16 | all[at + 1] << 8 | all[at + 2]), new Set()).size"
-)
+DASH = "\N{EN DASH}"
+"""Where there is nothing to tell."""
+_PICTURE = "return document.getElementById('picture').toDataURL()"
+_COLOURS = """
+const {width, height} = chart;
+const seen = new Uint32Array(chart.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+return new Set(seen).size;
+"""
 _TOO_SMALL = """
 return [...document.querySelectorAll("button, input, [role=option]")].filter((each) => each.checkVisibility())
   .filter((each) => each.getBoundingClientRect().height < 44 || each.getBoundingClientRect().width < 44)
   .map((each) => each.outerHTML)
 """
+_BUTTONS = "return document.querySelectorAll('main:not([hidden]) button')"
 _BEST = "return document.querySelector('#answers .name')?.textContent ?? ''"
 
 
@@ -72,10 +75,10 @@ def test_it_shows_the_run_as_it_goes(page: Page, browser: Browser) -> None:
     browser.until(lambda: browser.run(_BEST) != first_best, "another answer, as the scene has changed")
     assert browser.run(widths) != first_widths
     assert browser.text("stages").startswith("wait")
-    browser.until(lambda: "–" not in browser.text("stages"), "p90 of all stages, which takes 64 frames")
+    browser.until(lambda: DASH not in browser.text("stages"), "p90 of all stages, which takes 64 frames")
     assert "efficientnet_lite0_int8" in browser.text("facts")
     assert str(page.journal) in browser.text("facts")
-    assert browser.run("return document.title").endswith("– edge-runner")
+    assert browser.run("return document.title").endswith(f"{DASH} edge-runner")
 
 
 def test_a_truth_that_is_clicked_or_typed_reaches_the_journal(
@@ -105,9 +108,8 @@ def test_a_truth_that_is_clicked_or_typed_reaches_the_journal(
         browser.until_text("truth", "Nobody has said.")
         browser.until(lambda: "great grey owl" in browser.text("truth-choices"), "the recent truths")
         browser.open("about:blank")
-    said = rows(
-        tmp_path / "field.db", "SELECT kind, detail ->> 'truth', detail ->> 'by' FROM events WHERE kind LIKE 't%'"
-    )
+    truth = "json_extract(detail, '$.truth'), json_extract(detail, '$.by')"
+    said = rows(tmp_path / "field.db", f"SELECT kind, {truth} FROM events WHERE kind LIKE 'truth%'")
     assert said == [
         ("truth set", clicked, "page"),
         ("truth set", "great grey owl", "page"),
@@ -126,7 +128,7 @@ def test_labels_change_the_accuracy_and_can_be_undone_all_by_keyboard(page: Page
     browser.until_text("review-progress", f"0 of {PICTURES}")
     browser.until(lambda: browser.run("return document.getElementById('review-picture').naturalWidth") > 0, "a picture")
     assert browser.run("return document.activeElement.id") == "tab-review"
-    assert browser.text("accuracy").count("–") == 2
+    assert browser.text("accuracy").count(DASH) == 2
 
     browser.keys("1")
     browser.until_text("review-progress", f"1 of {PICTURES}")
@@ -169,14 +171,20 @@ def test_what_to_do_where_no_pictures_are_kept(classifier: Classifier, tmp_path:
         browser.open("about:blank")
 
 
+def test_a_preview_that_is_switched_off(classifier: Classifier, tmp_path: Path, browser: Browser) -> None:
+    with served(classifier, tmp_path, journal=False, preview=False) as page:
+        browser.open(page.url)
+        browser.until_text("no-picture", "switched off (web.preview)")
+        browser.until_text("facts", "nothing is recorded")
+        browser.open("about:blank")
+
+
 def test_it_fits_a_phone_and_fingers(page: Page, browser: Browser) -> None:
     browser.size(*SMALLEST_PX)
     for view in ("", "#review"):
         browser.open(f"{page.url}/{view}")
         browser.until_text("connection", "Connected")
-        browser.until(
-            lambda: browser.run("return document.querySelectorAll('main:not([hidden]) button').length") > 3, "it"
-        )
+        browser.until(lambda: browser.run(f"{_BUTTONS}.length") > 3, "what is to be touched")
         width = browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
         assert width == [SMALLEST_PX[0], SMALLEST_PX[0]]
         assert browser.run(_TOO_SMALL) == []

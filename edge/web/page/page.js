@@ -14,7 +14,7 @@ const SILENT_MS = 12_000; // the state comes twice a second
 const live = new Live();
 const truth = new Truth();
 const review = new Review();
-const picture = new Picture($("picture"), onPicture);
+const picture = new Picture($("picture"), () => newest?.features.preview, onPicture);
 let newest = null; // state
 let answered = null; // when
 let number = null; // the newest state's, while the connection lasts
@@ -24,7 +24,7 @@ function onPicture(utc) {
   $("no-picture").hidden = utc !== null;
   $("picture").classList.toggle("old", utc === null);
   say($("picture-time"), utc === null ? "" : localTime(utc));
-  if (utc === null) say($("no-picture"), newest ? whyNoPicture(newest) : "No picture comes.");
+  if (utc === null) say($("no-picture"), newest ? whyNoPicture(newest) : "Waiting for a picture …");
 }
 
 async function follow(signal) {

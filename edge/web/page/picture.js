@@ -3,17 +3,19 @@
 import { ask } from "./api.js";
 import { wait } from "./words.js";
 
-const OFF_MS = 3_000;
+const OFF_MS = 500;
 const WITHIN_MS = 20_000; // the device answers after 10 s where no picture comes
 
 export class Picture {
   #canvas;
+  #on;
   #told;
   #after = null;
 
-  // `told(utc)` is called with each picture, `told(null)` when none comes.
-  constructor(canvas, told) {
+  // `on()` says whether there are any; `told(utc)` is called with each picture, `told(null)` when none comes.
+  constructor(canvas, on, told) {
     this.#canvas = canvas;
+    this.#on = on;
     this.#told = told;
   }
 
@@ -24,20 +26,16 @@ export class Picture {
 
   // Wait for the next picture and draw it.
   async next(signal) {
-    const query = this.#after === null ? "" : `?after=${this.#after}`;
-    let answer;
-    try {
-      answer = await ask(`/picture.jpg${query}`, { signal, within_ms: WITHIN_MS });
-    } catch (error) {
-      this.reset();
-      if (error.status !== 404) throw error;
-      this.#told(null); // switched off; it may be switched on again
+    if (!this.#on()) {
+      this.#told(null); // they may be switched on again
       await wait(OFF_MS);
       return;
     }
+    const query = this.#after === null ? "" : `?after=${this.#after}`;
+    this.#after = null; // unless one comes
+    const answer = await ask(`/picture.jpg${query}`, { signal, within_ms: WITHIN_MS });
     const { content, response } = answer;
     if (response.status === 204) {
-      this.reset();
       this.#told(null);
       return;
     }

@@ -180,7 +180,7 @@ function ofPictures({ labelled, right, share, low, high, no_class, not_looked_at
   if (not_looked_at?.length) others.push(`nothing labelled yet of ${not_looked_at.join(" and ")} ones`);
   const told = [
     `95 % interval ${percent(low, 1)} to ${percent(high, 1)}`,
-    `${count(right)} of ${count(labelled)} labelled pictures right, each for the frames it stands for`,
+    `${count(right)} of ${count(labelled)} labelled pictures right, each counted for the frames that it stands for`,
     ...others,
   ];
   return { name, value: percent(share, 1), about: told.join("; ") };

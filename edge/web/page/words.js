@@ -24,7 +24,7 @@ export function percent(share, digits = 0) {
 
 export function ms(value) {
   if (value == null) return DASH;
-  return value.toFixed(value < 0.1 ? 2 : value < 100 ? 1 : 0);
+  return value.toFixed(value < 0.095 ? 2 : value < 99.5 ? 1 : 0);
 }
 
 export function duration(seconds) {
