@@ -57,7 +57,7 @@ class Broker:
         self.folder = folder
         self._process: Optional[subprocess.Popen[bytes]] = None
         lines = [f"listener {self.port} 127.0.0.1", f"user {getpass.getuser()}", "log_dest stderr"]
-        lines += ["max_inflight_messages 0", "max_queued_messages 0", f"allow_anonymous {str(not password).lower()}"]
+        lines += ["queue_qos0_messages true", "max_queued_messages 0", f"allow_anonymous {str(not password).lower()}"]
         if password:
             self.set_password(*password)
             lines.append(f"password_file {folder / 'passwords'}")
@@ -148,7 +148,8 @@ class Listener:
 
         Args:
             port: on this machine.
-            topic: may have wildcards.
+            topic: without acknowledgements, as what has been sent to a listener that writes nothing arrives, also
+                when the broker dies at once; may have wildcards.
             options: of `username_pw_set`.
         """
         from paho.mqtt.client import CallbackAPIVersion, Client
@@ -158,7 +159,7 @@ class Listener:
         self._client = Client(CallbackAPIVersion.VERSION2, f"listener-{port}", clean_session=False)
         if options:
             self._client.username_pw_set(**options)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = lambda _, __, each: self.messages.append(
             Message(each.topic, each.payload, each.retain)

@@ -28,7 +28,14 @@ def certify(folder: Path, name: str = "localhost", *, expired: bool = False) -> 
         command = ["openssl", "req", "-x509", *_KEY, *arguments]
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
     if expired:
-        again = ["-in", "server.pem", "-out", "expired.pem", "-CA", "authority.pem", "-CAkey", "authority.key"]
-        subprocess.run(["openssl", "x509", *again, "-days", "-1"], cwd=folder, check=True, capture_output=True)
-        (folder / "expired.pem").replace(folder / "server.pem")
+        _expire(folder, name)
     return folder / "authority.pem"
+
+
+def _expire(folder: Path, name: str) -> None:
+    """Have the server's certificate end before it began."""
+    (folder / "names").write_text(f"subjectAltName=DNS:{name}\n")
+    request = ["x509", "-x509toreq", "-in", "server.pem", "-signkey", "server.key", "-out", "request.pem"]
+    signing = ["-CA", "authority.pem", "-CAkey", "authority.key", "-CAcreateserial", "-extfile", "names"]
+    for arguments in (request, ["x509", "-req", "-in", "request.pem", *signing, "-days", "-1", "-out", "server.pem"]):
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)

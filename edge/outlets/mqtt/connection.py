@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -31,20 +32,25 @@ _MOST_HEARD_BYTES = 65_536
 """In one packet: what a broker sends to us is short."""
 _SILENT = 1.5
 """Times the keepalive, as brokers reckon too."""
-_TICK_S = 1.0
+_TICK_S = 0.5
+"""Between looks at the clock: whether it is time to ask the broker for a sign of life, and whether it gave one."""
+_INSTANCE = "instance"
 _UNSUPPORTED, _WRONG_ID, _WRONG_PASSWORD, _NOT_ALLOWED, _BANNED, _TAKEN_OVER = 132, 133, 134, 135, 138, 142
 
 
 class Connection:
     """A connection to a broker."""
 
-    def __init__(self, settings: MqttSettings, client_id: str, will: str, bell: Bell, *, version_5: bool) -> None:
+    def __init__(
+        self, settings: MqttSettings, client_id: str, availability: str, instance: str, bell: Bell, *, version_5: bool
+    ) -> None:
         """Nothing is sent or read yet.
 
         Args:
             settings: which broker.
             client_id: by which it knows us, and hangs up on another connection of the same.
-            will: the topic on which it says that we are offline, when we go without a word.
+            availability: the topic on which it says that we are offline, when we go without a word.
+            instance: goes with each message there, as those of another program of the same name look the same.
             bell: wakes `step`.
             version_5: speak MQTT 5, else 3.1.1.
         """
@@ -52,17 +58,20 @@ class Connection:
         """What `publish` returned, and why the broker refuses the message, None when it has it; to be taken out."""
         self.heard: deque[bytes] = deque()
         """Messages that were subscribed to and are not retained; to be taken out."""
+        self.namesake = False
+        """Whether somebody else was the last to say whether we are there. MQTT 3.1.1 cannot tell."""
         self.window = _WINDOW
         self.most_bytes: Optional[int] = None
         """What the broker takes in one packet; None: it told no limit."""
         self.accepted = False
         self._settings, self._bell, self._version_5 = settings, bell, version_5
+        self._availability, self._instance = availability, instance
         self._why: Optional[LostError] = None
         self._place = where(settings)
         self._heard_s = time.monotonic()
-        self._made: Optional[socket.socket] = None
+        self._made: Optional[_Patient] = None
         self._client = client = _client(client_id, version_5, lambda: self._made)
-        client.will_set(will, OFFLINE, qos=1, retain=True)
+        client.will_set(availability, OFFLINE, qos=1, retain=True, properties=self._signed("WILLMESSAGE"))
         client.max_inflight_messages_set(0)  # without a limit: there is one of our own
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_publish, client.on_message = self._published, self._message
@@ -80,16 +89,12 @@ class Connection:
         if settings.user is not None:
             # As bytes, which paho takes too: a password is what is in its file, in whatever encoding.
             self._client.username_pw_set(settings.user, self._password())  # type: ignore[arg-type]
-        self._made = dial(settings, until_s)
-        properties = None
-        if self._version_5:
-            from paho.mqtt.packettypes import PacketTypes
-            from paho.mqtt.properties import Properties
-
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.MaximumPacketSize = _MOST_HEARD_BYTES
+        self._made = _Patient(dial(settings, until_s))
         if not wanted():  # another connection of the same name may be open by now
             raise LostError("It is not wanted any more.")
+        properties = self._properties("CONNECT")
+        if properties:
+            properties.MaximumPacketSize = _MOST_HEARD_BYTES
         # A name that nobody has: should paho ever connect by itself, it says nothing to anybody without TLS.
         self._client.connect("made.invalid", keepalive=settings.keepalive_s, properties=properties)
         self._heard_s = time.monotonic()
@@ -110,7 +115,8 @@ class Connection:
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> int:
         """Send, to be acknowledged; the number by which that is told."""
-        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+        properties = self._signed("PUBLISH") if topic == self._availability else None
+        return self._client.publish(topic, payload, qos=1, retain=retain, properties=properties).mid
 
     def publish_once(self, topic: str, payload: bytes) -> Callable[[], bool]:
         """Send without an acknowledgement; the answer tells whether the network has taken it."""
@@ -118,7 +124,7 @@ class Connection:
         return lambda: info.rc == 0 and info.is_published()
 
     def subscribe(self, topic: str) -> None:
-        """Have messages put into `heard`."""
+        """Have messages put into `heard`; those to our own availability into `namesake`."""
         self._client.subscribe(topic)
 
     def step(self, timeout_s: float) -> None:
@@ -129,36 +135,23 @@ class Connection:
         """
         client, connection = self._client, self._require()
         pending = getattr(connection, "pending", int)()  # what TLS has read already
+        timeout_s = 0.0 if pending else min(_TICK_S, max(0.0, timeout_s))
         waits = select.poll()
         waits.register(connection, select.POLLIN | (select.POLLOUT if client.want_write() else 0))
         waits.register(self._bell, select.POLLIN)
-        timeout_s = 0.0 if pending else min(_TICK_S, max(0.0, timeout_s))
         # Not rounded down: a millisecond too early would be a turn too many.
         ready = dict(waits.poll(int(timeout_s * 1000) + 1 if timeout_s else 0))
-        if self._bell.fileno() in ready:
-            self._bell.heard()
-        events = ready.get(connection.fileno(), 0)
-        if pending or events & ~select.POLLOUT:
-            self._heard_s = time.monotonic()
+        self._bell.heard()
+        if pending or ready.get(connection.fileno(), 0) & ~select.POLLOUT:
             self._read()
-            if client._in_packet["remaining_length"] > _MOST_HEARD_BYTES:
-                raise LostError(f"What {self._place} sends is too long: expected an MQTT broker.")
         client.loop_write()
+        silent_s = self._settings.keepalive_s * _SILENT
+        if time.monotonic() - self._heard_s > silent_s:
+            raise LostError(
+                f"Nothing came from {self._place} for {silent_s:.1f} s: the broker hangs, or the network is gone."
+            )
         client.loop_misc()
         self._require()
-        if time.monotonic() - self._heard_s > _SILENT * self._settings.keepalive_s:
-            raise LostError(
-                f"Nothing came from {self._place} for {_SILENT * self._settings.keepalive_s:.1f} s: the broker hangs, "
-                "or the network is gone."
-            )
-
-    def _read(self) -> None:
-        try:
-            self._client.loop_read()
-        except Exception as error:  # paho's, at what it does not expect
-            raise LostError(
-                f"What {self._place} sends is no MQTT ({type(error).__name__}): expected an MQTT broker."
-            ) from error
 
     def hang_up(self) -> None:
         """Say goodbye, so that there is no last will, as far as the network takes it at once."""
@@ -168,6 +161,17 @@ class Connection:
         """Let go of it, in whatever state it is."""
         if self._made:
             self._made.close()
+
+    def _read(self) -> None:
+        self._heard_s = time.monotonic()
+        try:
+            self._client.loop_read()
+        except Exception as error:  # paho's, at what it does not expect
+            raise LostError(
+                f"What {self._place} sends is no MQTT ({type(error).__name__}): expected an MQTT broker."
+            ) from error
+        if self._client._in_packet["remaining_length"] > _MOST_HEARD_BYTES:
+            raise LostError(f"What {self._place} sends is too long: expected an MQTT broker.")
 
     def _require(self) -> Any:
         connection = self._client.socket()
@@ -213,9 +217,7 @@ class Connection:
         if self._why or not self.accepted:
             return
         if reason.value == _TAKEN_OVER:
-            self._why = LostError(
-                f"Another program has come to {place} under this one's name: give each its own mqtt.name.", slow=True
-            )
+            self._why = LostError(namesake(self._place), slow=True)
         elif flags.is_disconnect_packet_from_server:
             self._why = LostError(f"{place} ended the connection: {reason}.")
         else:
@@ -225,11 +227,50 @@ class Connection:
         self.acknowledged.append((number, str(reason) if reason.is_failure else None))
 
     def _message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        if not message.retain:
+        if message.topic == self._availability:
+            said_by = dict(getattr(message.properties, "UserProperty", ())).get(_INSTANCE, self._instance)
+            self.namesake |= said_by != self._instance
+        elif not message.retain:
             self.heard.append(bytes(message.payload))
 
+    def _signed(self, packet: str) -> Any:
+        properties = self._properties(packet)
+        if properties:
+            properties.UserProperty = (_INSTANCE, self._instance)
+        return properties
 
-def _client(client_id: str, version_5: bool, made: Callable[[], Optional[socket.socket]]) -> Client:
+    def _properties(self, packet: str) -> Any:
+        """None before MQTT 5, which has none."""
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        if not self._version_5:
+            return None
+        return Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
+
+
+class _Patient:
+    """A socket that goes on when the other side takes no more, until what that said before has been read."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def send(self, content: bytes) -> int:
+        try:
+            return self._connection.send(content)
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            return len(content)  # reading comes to the end, too
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def namesake(place: str) -> str:
+    """What to tell where two programs have one name."""
+    return f"Another program has come to {place} under this one's name: give each its own mqtt.name."
+
+
+def _client(client_id: str, version_5: bool, made: Callable[[], Optional[_Patient]]) -> Client:
     """paho's, on a socket that is connected already: within one time limit, and closed whatever happens."""
     from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion

@@ -7,6 +7,7 @@ import hashlib
 import logging
 import random
 import re
+import secrets
 import threading
 import time
 from typing import Optional, Union
@@ -60,6 +61,7 @@ class Mqtt:
         self._label: Union[str, object, None] = _NO_FRAME
         self._trouble = Trouble("MQTT")
         self._backoff = _Backoff(*retry_s)
+        self._instance = secrets.token_hex(8)
         self._version_5 = True
         self._closing, self._until_s = threading.Event(), 0.0
         self._thread = threading.Thread(target=self._work, name="mqtt", daemon=True)
@@ -125,19 +127,25 @@ class Mqtt:
 
     def _talk(self) -> None:
         settings, outbox = self._settings, self._outbox
-        will = Topics.below(self._base).availability
-        connection = Connection(settings, client_id(self._base), will, outbox.bell, version_5=self._version_5)
+        availability = Topics.below(self._base).availability
+        connection = Connection(
+            settings, client_id(self._base), availability, self._instance, outbox.bell, version_5=self._version_5
+        )
         with contextlib.closing(connection):
             connection.open(lambda: not self._closing.is_set())
             began_s = time.monotonic()
             sender = Sender(connection, outbox, settings, self._base)
             try:
-                self._trouble.ends(f"{where(settings)} is connected.")
+                if not sender.trouble:
+                    self._trouble.ends(f"{where(settings)} is connected.")
                 while not self._closing.is_set():
                     sender.send()
                     self._tell(sender)
                     connection.step(sender.patience_s)
                 self._leave(sender, connection)
+            except LostError as lost:
+                sender.settle()
+                raise sender.explain(lost) from None
             finally:
                 sender.close()
                 if sender.useful and (self._version_5 or time.monotonic() - began_s > _LASTING_S):

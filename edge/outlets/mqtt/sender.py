@@ -8,7 +8,8 @@ from typing import Callable, Optional
 
 from edge import __version__
 from edge.outlets.mqtt.buffer import Bell, Buffer
-from edge.outlets.mqtt.connection import Connection
+from edge.outlets.mqtt.connection import Connection, namesake
+from edge.outlets.mqtt.dialing import LostError, where
 from edge.outlets.mqtt.discovery import announcements
 from edge.outlets.mqtt.messages import OFFLINE, ONLINE, Change, Message, Topics, encode, state
 from edge.outlets.settings import MqttSettings
@@ -21,6 +22,8 @@ _STATE_GAP_S = 0.2
 """Between two states, however often the label changes."""
 _HEAD_BYTES = 16
 """Of a packet, beside topic and payload, at most."""
+_CONTEST_S = 120.0
+"""After which another program of this one's name has been gone for good."""
 _HOME_ASSISTANT_IS_BACK = b"online"
 
 
@@ -41,6 +44,10 @@ class Outbox:
         self.bell = Bell()
         self.delivered = self.refused = 0
         """Counted by the one that sends; changes, events and frames that are refused are counted by their buffers."""
+        self.refusals: dict[str, str] = {}
+        """Topics to which the broker took nothing when it last got something, and why."""
+        self.was_online = False
+        """Whether a broker has ever taken that we are there."""
 
     def put(self, message: Message) -> None:
         """Have a message sent, and the state after it."""
@@ -75,17 +82,20 @@ class Sender:
         self._topics = Topics.below(base)
         self._first: deque[tuple[str, bytes]] = deque([(self._topics.availability, ONLINE)])
         """Retained, and sent before all else."""
+        self._introduced = False
+        """Whether the broker has answered the first of them. Where it hangs up at what it does not take, its answer to
+        that comes for sure only if none before it was still under way."""
         self._on_their_way: dict[int, tuple[str, Optional[int]]] = {}
         """By the connection's number: the topic, and the buffer's number where it is from there."""
         self._frame: Optional[tuple[int, Callable[[], bool]]] = None
         """That the network has not taken whole."""
         self._state_s = -float("inf")
         """When the last state was sent."""
-        self._refusals: dict[str, str] = {}
         self._announces = settings.discovery is not None
-        self.useful = False
-        """Whether the broker has acknowledged anything."""
+        self._began_s, self._comes_back = time.monotonic(), outbox.was_online
+        self._acknowledgements = self._taken = self._refused = 0
         outbox.frames.open()
+        connection.subscribe(self._topics.availability)
         if settings.discovery is not None:
             connection.subscribe(f"{settings.discovery}/status")
 
@@ -96,11 +106,30 @@ class Sender:
 
     @property
     def trouble(self) -> Optional[str]:
-        """What the broker does not take, and why."""
-        if not self._refusals:
-            return None
-        topic, why = next(iter(self._refusals.items()))
-        return f"The broker does not take what is sent to {topic} ({why}): allow it there."
+        """What is wrong although there is a connection."""
+        if self._contested:
+            return namesake(where(self._settings))
+        for topic, why in self._outbox.refusals.items():
+            return f"The broker does not take what is sent to {topic} ({why}): allow it there."
+        return None
+
+    @property
+    def useful(self) -> bool:
+        """Whether the next connection may be expected to get further than this one did."""
+        stuck = self._on_their_way and not self._taken
+        return bool(self._acknowledgements) and not (self._refused or stuck)
+
+    def explain(self, lost: LostError) -> LostError:
+        """The reason for the end of the connection, where this knows better."""
+        if self._contested:
+            return LostError(namesake(where(self._settings)), slow=True)
+        return LostError(self.trouble or str(lost)) if self._refused else lost
+
+    @property
+    def _contested(self) -> bool:
+        # In its first connection a program finds what it said before it was started again.
+        lasts = time.monotonic() - self._began_s < _CONTEST_S
+        return lasts and self._comes_back and self._connection.namesake
 
     @property
     def patience_s(self) -> float:
@@ -116,6 +145,8 @@ class Sender:
         self._announce()
         while self._first and self._room() > 0:
             self._publish(*self._first.popleft(), retain=True)
+        if not self._introduced:
+            return
         # Room is left for the state, which must not wait for the end of a long queue.
         while not self._first and self._room() > (self._connection.window > 1):
             taken = self._outbox.messages.take()
@@ -154,11 +185,16 @@ class Sender:
         return self._connection.window - len(self._on_their_way)
 
     def _acknowledged(self, way: int, refusal: Optional[str]) -> None:
+        if way not in self._on_their_way:
+            return  # a frame, which is not acknowledged but told of in the same way
         topic, number = self._on_their_way.pop(way)
+        self._introduced = True
         outbox = self._outbox
         if refusal is None:
-            self.useful = True
-            self._refusals.pop(topic, None)
+            self._acknowledgements += 1
+            self._taken += number is not None
+            outbox.was_online |= topic == self._topics.availability
+            outbox.refusals.pop(topic, None)
             outbox.delivered += number is not None or topic == self._topics.state
             if number is not None:
                 outbox.messages.arrived(number)
@@ -166,7 +202,8 @@ class Sender:
             self._refuse(topic, refusal, number)
 
     def _refuse(self, topic: str, why: str, number: Optional[int]) -> None:
-        self._refusals[topic] = why
+        self._refused += 1
+        self._outbox.refusals[topic] = why
         if number is None:
             self._outbox.refused += 1
         else:
@@ -186,7 +223,7 @@ class Sender:
         self._publish(topic, encode(message), number)
 
     def _may_send_state(self) -> bool:
-        if self._outbox.overview is None or self._room() < 1:
+        if self._outbox.overview is None or not self._introduced or self._room() < 1:
             return False
         # Of those that wait only the newest is of use, and it is not known before the last one has arrived.
         return all(topic != self._topics.state for topic, _ in self._on_their_way.values())
