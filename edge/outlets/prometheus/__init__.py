@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from edge.errors import OutletError
 from edge.outlets import OutletStatus, Trouble
+from edge.outlets.packages import how_to_install
 from edge.outlets.prometheus.counts import Counts
 from edge.outlets.prometheus.server import HEAD_BYTES, Server
 from edge.outlets.prometheus.wire import Response, names_this_machine, parse, refusal, response
@@ -42,7 +43,7 @@ class Prometheus:
         try:
             self._families = Families(self._counts)
         except ImportError:
-            raise OutletError('prometheus-client is not installed: pip install "edge-runner[prometheus]".') from None
+            raise OutletError(f"prometheus-client is not installed: {how_to_install('prometheus')}.") from None
         self._loopback = ipaddress.ip_address(settings.address).is_loopback
         self._overview: Optional[Overview] = None
         self._texts = _Texts(lambda: self._families.collect(self._overview))
