@@ -40,14 +40,15 @@ class Events:
         """Something happened."""
         if self.journal:
             self.journal.event(kind, **detail)
-        utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        event = Event(next(self._numbers), utc, time.monotonic_ns(), kind, detail, sentence(kind, detail))
-        self.newest.append(event)
-        self._outlets.event(event)
+        self._hand_on(kind, detail)
+
+    def truth(self, name: Optional[str], by: str) -> None:
+        """Somebody said what is before the camera; the journal is told by the recording."""
+        self._hand_on(*(("truth cleared", {"by": by}) if name is None else ("truth set", {"truth": name, "by": by})))
 
     def refused(self, why: str) -> None:
         """A reload was."""
-        _log.warning("The new configuration is refused, and the old one goes on: %s", why)
+        _log.warning("%s", sentence("reload refused", {"why": why}))
         self.tell("reload refused", why=why)
 
     def of_equipment(self, kind: str, detail: dict[str, Any]) -> None:
@@ -59,3 +60,9 @@ class Events:
         else:
             self._pulse.last_fault = f"{kind}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
         self.tell(kind, **detail)
+
+    def _hand_on(self, kind: str, detail: dict[str, Any]) -> None:
+        utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        event = Event(next(self._numbers), utc, time.monotonic_ns(), kind, detail, sentence(kind, detail))
+        self.newest.append(event)
+        self._outlets.event(event)

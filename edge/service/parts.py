@@ -17,6 +17,16 @@ from edge.sinks import Sink
 
 LEAST_TOP = 5
 """A journal tells top-5 accuracy, however few predictions are wanted elsewhere."""
+_SENTENCES = {
+    "backend found": "The {backend} ({device}) answers again, after {after:.1f} s.",
+    "fell back": "The accelerator is left alone for a while, and the {to} answers: {why}",
+    "backend lost": "{why}",
+    "reload refused": "The new configuration is refused, and the old one goes on: {why}",
+    "asleep": "By its schedule it is asleep until {until}.",
+    "awake": "By its schedule it is awake again.",
+    "truth set": "{by} says that this is before the camera: {truth}.",
+    "truth cleared": "{by} says that it is not known any more what is before the camera.",
+}
 
 
 class Output(Protocol):
@@ -85,13 +95,11 @@ def rhythm_s(config: Config, model: Classifier) -> tuple[float, float]:
 
 
 def sentence(kind: str, detail: dict[str, Any]) -> str:
-    """What happened to a camera or an accelerator, for a person."""
-    if kind == "backend found":
-        return f"The {detail['backend']} ({detail['device']}) answers again, after {detail['after']:.1f} s."
-    if kind == "fell back":
-        return f"The accelerator is left alone for a while, and the {detail['to']} answers: {detail['why']}"
-    if kind == "backend lost":
-        return str(detail["why"])
+    """What happened to a service, for a person."""
+    if kind in _SENTENCES:
+        return _SENTENCES[kind].format_map(detail)
+    if kind == "reloaded":
+        return f"Reloaded: {', '.join(detail['changed']) or 'nothing has changed'}."
     told = ", ".join(f"{name}: {value}" for name, value in detail.items())
     return f"{kind} ({told})" if told else kind
 

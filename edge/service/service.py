@@ -23,7 +23,7 @@ from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
 from edge.service.events import Events
 from edge.service.outlets import Outlets
-from edge.service.parts import Output, health, open_beside, open_model, rhythm_s
+from edge.service.parts import Output, health, open_beside, open_model, rhythm_s, sentence
 from edge.service.pulse import Pulse
 from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals
@@ -171,6 +171,7 @@ class Service:
             self.pulse.trouble = lambda: recording.journal.status().why
             self._signals.grace_s = _FLUSH_S
         overview.told_by.append(self._told)
+        overview.on_truth.append(self._events.truth)
         self._outlets.follow(config)
         board = self._recording is not None or self._outlets.any or self._output.wants_board
         overview.begin(self._said, watches_board=board)
@@ -182,7 +183,7 @@ class Service:
         if ready.changed:
             self._begin_anew(ready)
         self._events.tell("reloaded", changed=list(ready.changed))
-        _log.info("Reloaded: %s.", ", ".join(ready.changed) or "nothing has changed")
+        _log.info("%s", sentence("reloaded", {"changed": ready.changed}))
         self._reloader.done(ready.changed)
 
     def _begin_anew(self, ready: Next) -> None:
