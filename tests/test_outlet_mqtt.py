@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge.outlets.mqtt import Mqtt
 from edge.outlets.mqtt.outlet import client_id
 from edge.outlets.settings import MqttSettings
 from tests.broker import Broker, Listener
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TinyModels
 from tests.sending import BASE, LABELS, Run, event, heard, record, sending, texts, until, without_repeats
 
 
@@ -291,3 +293,40 @@ def test_nothing_is_needed_but_an_overview(broker: Broker) -> None:
     until(lambda: outlet.status().delivered == 1)
     outlet.close()
     outlet.close()
+
+
+def test_edge_run_through_three_deaths_of_the_broker_and_its_own(
+    broker: Broker, listener: Listener, tiny: TinyModels, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, colour in enumerate([(0, 0, 255), (0, 255, 0), (255, 0, 0)]):  # so that each frame is a change
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((32, 32, 3), colour, np.uint8))
+    command = [sys.executable, "-m", "edge", "run", "--camera", str(folder), "--loop", "--fps", "50", "--json"]
+    command += ["--model", str(tiny["softmax_uint8"]), "--labels", str(tiny.labels)]
+    for setting in ("enabled=true", "host=127.0.0.1", f"port={broker.port}", "name=shed"):
+        command += ["--set", f"mqtt.{setting}"]
+    lines: list[str] = []
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+
+        def read() -> None:
+            assert process.stdout
+            lines.extend(iter(process.stdout.readline, ""))
+
+        reading = threading.Thread(target=read)
+        reading.start()
+        for _ in range(3):
+            before = len(listener.messages)
+            until(lambda before=before: len(listener.messages) > before + 10)
+            broker.kill()
+            broker.start()
+        before = len(listener.messages)
+        until(lambda: len(listener.messages) > before + 10)
+        process.terminate()
+        reading.join()
+        assert process.wait() == 0
+        assert process.stderr
+        assert "MQTT: " in process.stderr.read()
+    classified = [json.loads(line)["sequence"] for line in lines]
+    until(lambda: texts(listener.of(f"{BASE}/availability"))[-1] == "offline")
+    assert without_repeats(sequences(listener)) == classified
