@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -130,7 +131,9 @@ def main(address: str, folder: Path) -> None:
     with chromium() as found:
         found.size(DESKTOP_PX[0], 1060)
         found.open(address)
-        found.until(lambda: " min" in found.text("tiles") and "clock" in found.text("answers"), "a minute", 120.0)
+        found.until(lambda: " min" in found.text("tiles"), "a minute", 120.0)
+        for thing in ("keyboard", "clock"):  # in whose turns the chart's beginning passes
+            found.until(partial(_answers, found, thing), thing)
         found.until(lambda: not found.shown("no-picture"), "a picture")
         found.until(
             lambda: found.run("return document.querySelectorAll('#truth-choices button').length") == 5, "choices"
@@ -138,7 +141,7 @@ def main(address: str, folder: Path) -> None:
         _save(found, folder / "page.png")
         found.size(*PHONE_PX, scale=1.5)
         found.dark(True)
-        found.until(lambda: "keyboard" in found.text("answers"), "another turn of the scene")
+        found.until(partial(_answers, found, "keyboard"), "another turn of the scene")
         time.sleep(1)  # the picture and the answers are of about the same moment again
         _save(found, folder / "phone.png")
         found.dark(False)
@@ -151,6 +154,10 @@ def main(address: str, folder: Path) -> None:
         found.until_text("review-progress", "5 of ")
         found.until(lambda: found.run(_LOADED), "a picture")
         _save(found, folder / "review.png")
+
+
+def _answers(browser: Browser, part: str) -> bool:
+    return part in browser.text("answers")
 
 
 def _save(browser: Browser, path: Path) -> None:
