@@ -24,15 +24,18 @@ from tests.conftest import ROOT
 from tests.test_deploy_verify import LABELS, write_bundle
 from tests.vm import arm64
 from tests.vm.arm64 import PYTHON, Device
+from tests.vm.delivery import OUTLETS
 
 pytestmark = pytest.mark.arm64
 
 SUITES = os.environ.get("EDGE_ARM64", "bookworm,trixie").split(",")
 FRAMES = 20
+EXTRAS = ",".join(OUTLETS)
 NUMPYS = ("its own", "apt's")
 _FACTS = """
 import importlib.metadata as m, json, numpy, platform
-names = ("numpy", "opencv-python-headless", "ai-edge-litert", "edge-runner")
+import aiohttp.web, aiohttp._http_parser, paho.mqtt.client, prometheus_client
+names = "numpy opencv-python-headless ai-edge-litert edge-runner aiohttp paho-mqtt prometheus-client".split()
 print(json.dumps({"machine": platform.machine(), "python": platform.python_version(), "numpy file": numpy.__file__,
     **{name: m.version(name) for name in names}}))
 """
@@ -172,7 +175,7 @@ def install(device: Device, numpy: str) -> str:
         "--constraint",
         f"{device.inside}/constraints.txt",
     ]
-    arguments = ["install", "--no-compile", "--disable-pip-version-check", *wheels, "edge-runner"]
+    arguments = ["install", "--no-compile", "--disable-pip-version-check", *wheels, f"edge-runner[{EXTRAS}]"]
     device.run(f"{folder}/bin/python", "-m", "pip", *arguments, PYTHONPATH="/opt/pip", PIP_CONFIG_FILE="/dev/null")
     return f"{folder}/bin/python"
 
