@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -103,25 +104,44 @@ def fed() -> Iterator[Prometheus]:
             thread.join()
 
 
-@pytest.fixture(scope="module")
-def program() -> Iterator[str]:
-    """A run of the program that serves metrics; its address."""
-    place = f"127.0.0.1:{free_port()}"
-    settings = ["prometheus.enabled=true", f"prometheus.port={place.rpartition(':')[2]}", "fps=20"]
-    command = [sys.executable, "-m", "edge", "run", "--camera", "scene", "--threads", "1"]
-    command += [part for setting in settings for part in ("--set", setting)]
-    with ending(command, stdout=subprocess.DEVNULL) as running:
-        yield place
-        assert running.poll() is None
+class Program(NamedTuple):
+    """A service that serves metrics."""
+
+    place: str
+    process: subprocess.Popen[bytes]
+    configuration: Path
+
+    def reload(self, **changes: Any) -> None:
+        told = {**yaml.safe_load(self.configuration.read_text()), **changes}
+        self.configuration.write_text(yaml.safe_dump(told))
+        self.process.send_signal(signal.SIGHUP)
 
 
 @pytest.fixture(scope="module")
-def asked(fed: Prometheus, program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    folder = tmp_path_factory.mktemp("program")
+    port = free_port()
+    told = {
+        "camera": {"source": "scene"},
+        "runtime": {"threads": 1},
+        "journal": {"path": str(folder / "field.db")},
+        "prometheus": {"enabled": True, "port": port},
+        "fps": 20,
+    }
+    (folder / "config.yaml").write_text(yaml.safe_dump(told))
+    command = [sys.executable, "-m", "edge", "run", "--service", "--config", str(folder / "config.yaml")]
+    with (folder / "log").open("wb") as log, ending(command, stderr=log) as running:
+        yield Program(f"127.0.0.1:{port}", running, folder / "config.yaml")
+        assert running.poll() is None, (folder / "log").read_text()
+
+
+@pytest.fixture(scope="module")
+def asked(fed: Prometheus, program: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     """Prometheus, once it has scraped both a few times."""
     folder = tmp_path_factory.mktemp("prometheus")
     fed_place = f"127.0.0.1:{port_of(fed)}"
     (job,) = SCRAPING["scrape_configs"]
-    job["static_configs"] = [{"targets": [program, fed_place]}]
+    job["static_configs"] = [{"targets": [program.place, fed_place]}]
     every = {"scrape_interval": "1s", "evaluation_interval": "1s"}
     told = {"global": every, "rule_files": [str(folder / "rules.yml")], **SCRAPING}
     (folder / "rules.yml").write_text(yaml.safe_dump(RULES))
@@ -135,12 +155,12 @@ def asked(fed: Prometheus, program: str, tmp_path_factory: pytest.TempPathFactor
         f"--web.listen-address={urllib.parse.urlsplit(url).netloc}",
     ]
     with (folder / "log").open("wb") as log, ending(command, stderr=log) as running:
-        found = Asked(url, program, fed_place)
+        found = Asked(url, program.place, fed_place)
 
         def scraped() -> bool:
             assert running.poll() is None, (folder / "log").read_text()
             try:
-                return len(found.query('count_over_time((up{job="edge"} > 0)[1m:1s]) > 3')) == 2
+                return len(found.query('count_over_time((up{job="edge"} > 0)[1m:1s]) > 2')) == 2
             except urllib.error.HTTPError as error:
                 if error.code == 503:  # it begins
                     return False
@@ -184,9 +204,27 @@ def test_what_prometheus_knows_of_the_program(asked: Asked) -> None:
     assert about["metric"]["model"] == "efficientnet_lite0_int8"
     assert asked.number(f'edge_outlet_up{{{of_it},outlet="prometheus"}}') == 1
     assert asked.number(f'edge_outlet_delivered_total{{{of_it},outlet="prometheus"}}') >= 2
+    assert asked.number(f"edge_journal_recording{{{of_it}}}") == 1
     assert asked.number(f"process_resident_memory_bytes{{{of_it}}}") > 1e6
     p90_s = asked.number(f'histogram_quantile(0.9, rate(edge_stage_seconds_bucket{{{of_it},stage="invoke"}}[1m]))')
     assert 0.0001 < p90_s < 10
+
+
+@NEEDED
+def test_no_counter_falls_when_the_program_reloads(asked: Asked, program: Program) -> None:
+    of_it = f'instance="{asked.program}"'
+    program.reload(fps=10)
+    wait_until(lambda: asked.number(f"edge_runs_total{{{of_it}}}") == 2)
+    scraped = asked.number(f"edge_outlet_delivered_total{{{of_it}}}")
+    wait_until(lambda: asked.number(f"edge_outlet_delivered_total{{{of_it}}}") > scraped)
+    every = asked.query(f'count by (__name__) ({{{of_it},__name__=~"edge_.*_(total|bucket|count|sum)"}})')
+    counters = {each["metric"]["__name__"] for each in every}
+    assert {"edge_frames_total", "edge_stage_seconds_bucket", "edge_journal_written_bytes_total"} <= counters
+    fell = {name: asked.number(f"sum(resets({name}{{{of_it}}}[5m]))") for name in counters}
+    assert set(fell.values()) == {0}, fell
+    assert asked.number(f'edge_events_total{{{of_it},kind="reloaded"}}') == 1
+    (about,) = asked.query(f"edge_run_info{{{of_it}}}")
+    assert about["metric"]["camera"].startswith("drawn scene")
 
 
 @NEEDED

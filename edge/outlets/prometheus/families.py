@@ -43,7 +43,7 @@ class Families:
         found = [*_counted(self._counts), *self._process.collect()]
         if overview:
             status = overview.status()
-            found += [*_run(overview), *_board(overview.live), *self._equipment(overview, status)]
+            found += [*_run(overview, status), *_board(overview.live), *self._equipment(overview, status)]
             found += [*self._journal(overview.run, status), *self._outlets(status)]
         return found
 
@@ -141,7 +141,7 @@ def _counted(counts: Counts) -> Iterator[Metric]:
     yield from _histogram("edge_age_seconds", "From capture to result: the sum of the stages.", ages, ("backend",))
 
 
-def _run(overview: Overview) -> Iterator[Metric]:
+def _run(overview: Overview, status: Mapping[str, Any]) -> Iterator[Metric]:
     from prometheus_client.core import InfoMetricFamily
 
     ran, newest = overview.ran, overview.newest
@@ -153,7 +153,7 @@ def _run(overview: Overview) -> Iterator[Metric]:
         "runtime_version": ran.runtime_version,
         "backend": ran.backend,
         "threads": str(ran.threads),
-        "camera": overview.camera,
+        "camera": status["camera"],
     }
     told = {name: tellable(value) for name, value in about.items()}
     yield InfoMetricFamily("edge_run", "The present run.", value=told)
