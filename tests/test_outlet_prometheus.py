@@ -323,7 +323,7 @@ def test_a_metric_that_fails_is_a_trouble_until_it_works(outlet: Prometheus, cap
         assert get(outlet).status == 200
     assert outlet.status().trouble is None
     assert len(caplog.messages) == 2
-    assert outlet.status().delivered == 1
+    wait_until(lambda: outlet.status().delivered == 1)
 
 
 def test_a_port_that_is_taken_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
