@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import select
-from collections import deque
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,35 +13,29 @@ STEPS = st.lists(st.sampled_from(["put", "take", "arrived", "refused", "lost"]),
 @given(STEPS, st.integers(1, 5))
 def test_the_newest_are_kept_in_order_whatever_happens(steps: list[str], most: int) -> None:
     buffer: Buffer[int] = Buffer(most)
-    put, gone, dropped = 0, set(), 0
-    way: deque[tuple[int, int]] = deque()
+    put = dropped = 0
+    waiting: list[int] = []
+    way: list[tuple[int, int]] = []
     for step in steps:
         if step == "put":
             buffer.put(put)
+            waiting.append(put)
             put += 1
         elif step == "take":
             taken = buffer.take()
-            if taken:
-                assert not way or taken[1] > way[-1][1]
-                way.append(taken)
+            assert (taken and taken[1]) == (waiting.pop(0) if waiting else None)
+            way += [taken] if taken else []
         elif step == "lost":
             buffer.come_back()
+            waiting = [thing for _, thing in way] + waiting
             way.clear()
         elif way:
-            number, thing = way.popleft()
-            gone.add(thing)
-            getattr(buffer, step)(number)
+            getattr(buffer, step)(way.pop(0)[0])
             dropped += step == "refused"
-    on_their_way = [thing for _, thing in way]
-    waiting = []
-    while (taken := buffer.take()) is not None:
-        waiting.append(taken[1])
-    assert on_their_way + waiting == sorted(on_their_way + waiting)
-    # Of all that was put and has not gone, the newest are there, and the others are counted.
-    left = [thing for thing in range(put) if thing not in gone]
-    assert set(left[-most:]) <= set(on_their_way + waiting)
-    assert buffer.dropped == dropped + len(left) - len(on_their_way) - len(waiting)
-    assert len(waiting) <= most
+        dropped += max(0, len(waiting) - most)
+        waiting = waiting[-most:]
+        assert waiting == sorted(waiting)
+        assert (len(buffer), buffer.dropped) == (len(waiting) + len(way), dropped)
 
 
 def test_what_is_shut_drops_all_and_counts_it() -> None:
