@@ -192,7 +192,7 @@ class _Terminal(_Output):
                 self._say(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}")
         for name, outlet in outlets.items():
             if outlet.where:
-                self._say(f"{name + ':':8}{outlet.where}")
+                self._say(f"{name}: {outlet.where}")
         return [sinks.JsonLines(sys.stdout, config.model.top) if self._as_json else sinks.Lines(sys.stdout)]
 
     def ended(self) -> None:
