@@ -148,6 +148,7 @@ def test_stop_with_hung_outlets(service: Installed, peers: Peers, story: Story):
     service.systemctl("restart", UNIT)
     service.ready_at_s()
     until(lambda: {*troubles(service)} <= {"mqtt"}, "the page and the metrics are served", BACK_S)
+    assert b"<html" in peers.ask("http://127.0.0.1:8080/").body  # without a token, on this machine
     whole, half = "GET {} HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET {} HTTP/1.1\r\nHost: localhost\r\nX-"
     deaf = [(9464, each.format("/metrics")) for each in (whole, half)]
     deaf += [(8080, whole.format(path)) for path in ("/api/state", "/picture.jpg")]
