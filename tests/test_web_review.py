@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,13 @@ import pytest
 
 from edge import Classifier
 from edge.journal import pictures_folder, schema
+from edge.overview import Overview
+from edge.privacy import PrivacySettings
 from edge.report.accuracy.sums import REVIEWED
 from edge.report.gather import gather
 from edge.review import store
+from edge.web.outlet import Web
+from edge.web.settings import WebSettings
 from tests.journaling import rows
 from tests.web import Page, served
 
@@ -186,18 +191,36 @@ def test_a_journal_that_another_program_holds(page: Page, monkeypatch: pytest.Mo
     assert label(page, id=1, none=True)
 
 
-def test_a_journal_that_cannot_be_read(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
-    away = journal(page).with_name("away.db")
-    journal(page).rename(away)
-    try:
-        for path in ("/api/review/next", "/api/review/picture/1"):
-            reply = page.get(path)
+def test_what_waits_for_a_slow_card_is_bounded(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schema, "BUSY_S", 0.1)
+    with closing(sqlite3.connect(journal(page), isolation_level=None, timeout=20)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with ThreadPoolExecutor(40) as clients:
+            replies = list(clients.map(lambda _: page.post("/api/review/label", {"id": 1, "none": True}), range(40)))
+        holder.execute("ROLLBACK")
+    assert {reply.status for reply in replies} == {503}
+    assert sum("too much is waiting" in reply.json["error"] for reply in replies) >= 10
+    assert page.get("/api/state").status == 200
+    assert label(page, id=1, none=True)
+
+
+def test_a_journal_that_cannot_be_read(classifier: Classifier, tmp_path: Path) -> None:
+    path = tmp_path / "absent.db"
+    overview = Overview(classifier.run, classifier.ran, classifier.bundle.labels, "camera", path)
+    with closing(Web(WebSettings(port=0), PrivacySettings())) as web:
+        web.begin(overview)
+        page = Page(web, overview, path)
+        for asked in ("/api/review/next", "/api/review/picture/1"):
+            reply = page.get(asked)
             assert (reply.status, "No journal" in reply.json["error"]) == (503, True)
         assert page.post("/api/review/label", {"id": 1, "none": True}).status == 503
         told = page.get("/api/accuracy").json
         assert (told["reviewed"], "No journal" in told["trouble"]) == (None, True)
         assert page.get("/api/state").status == 200
-    finally:
-        away.rename(journal(page))
-    assert not journal(page).with_name("away.db").exists()
-    assert page.get("/api/review/next").status == 200
+        assert not path.exists()
+        path.write_text("no journal at all")
+        assert "Cannot read the journal" in page.get("/api/review/next").json["error"]
+        path.unlink()
+        schema.connect(path).close()
+        assert page.get("/api/review/next").json == {"pictures": [], "waiting": 0, "labelled": 0}
+        assert page.get("/api/accuracy").json["reviewed"] == {}

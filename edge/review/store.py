@@ -30,8 +30,9 @@ SELECT pictures.id, run_id, run, sequence, (
 ), stratum, stands_for, file, class_id, score, others, truth, models.id, name
 FROM pictures JOIN runs ON runs.id = run_id JOIN models ON models.id = model_id
 """
-# Of two that say something of a frame, the newest does.
-_IS_LABELLED = """((run_id, sequence) IN (
+# Of two that say something of a frame, the newest does. By ids of pictures, as SQLite takes long to find that something
+# is not among what may be NULL.
+_LABELLED = """(SELECT shown.id FROM pictures AS shown WHERE (run_id, sequence) IN (
     SELECT run_id, sequence FROM labels
     WHERE truth IS NOT NULL AND id IN (SELECT max(id) FROM labels WHERE run_id IS NOT NULL GROUP BY run_id, sequence)
 ))"""
@@ -122,7 +123,7 @@ def waiting(connection: sqlite3.Connection) -> list[int]:
         JournalError: the journal cannot be read.
     """
     with _told():
-        rows = connection.execute(f"SELECT id FROM pictures WHERE file <> '' AND NOT {_IS_LABELLED} ORDER BY id")
+        rows = connection.execute(f"SELECT id FROM pictures WHERE file <> '' AND id NOT IN {_LABELLED} ORDER BY id")
         return [picture_id for (picture_id,) in rows]
 
 
@@ -132,7 +133,7 @@ def labelled(connection: sqlite3.Connection, model_id: int) -> list[Picture]:
     Raises:
         JournalError: the journal cannot be read.
     """
-    return _pictures(connection, f"WHERE model_id = ? AND {_IS_LABELLED}", (model_id,))
+    return _pictures(connection, f"WHERE model_id = ? AND pictures.id IN {_LABELLED}", (model_id,))
 
 
 def count_labelled(connection: sqlite3.Connection) -> int:
@@ -142,7 +143,7 @@ def count_labelled(connection: sqlite3.Connection) -> int:
         JournalError: the journal cannot be read.
     """
     with _told():
-        return int(connection.execute(f"SELECT count(*) FROM pictures WHERE {_IS_LABELLED}").fetchone()[0])
+        return int(connection.execute(f"SELECT count(*) FROM pictures WHERE id IN {_LABELLED}").fetchone()[0])
 
 
 def version(connection: sqlite3.Connection) -> tuple[object, ...]:
@@ -167,7 +168,7 @@ def not_labelled(connection: sqlite3.Connection, model_id: int) -> dict[str, flo
         return dict(
             connection.execute(
                 "SELECT stratum, sum(stands_for) FROM pictures JOIN runs ON runs.id = run_id "
-                f"WHERE model_id = ? AND NOT {_IS_LABELLED} GROUP BY stratum",
+                f"WHERE model_id = ? AND pictures.id NOT IN {_LABELLED} GROUP BY stratum",
                 (model_id,),
             ).fetchall()
         )

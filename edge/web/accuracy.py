@@ -14,16 +14,29 @@ from edge.review import store
 from edge.stats import effective_samples
 
 
-def reviewed(connection: sqlite3.Connection, model_id: int) -> dict[str, Any]:
+def names_of(connection: sqlite3.Connection, model_id: int) -> Names:
+    """A model's classes, which stay as they are.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    return Names(Model(model_id, "", "", store.labels_of(connection, model_id)))
+
+
+def reviewed(connection: sqlite3.Connection, names: Names) -> dict[str, Any]:
     """The share of right answers among all frames of a model, from the labelled pictures as a sample of them.
 
     Each counts for the frames that it stands for, so that `share` is not `right` of `labelled`; the interval is
     Wilson's for as many independent pictures as these are worth. What costs time is only what was labelled.
 
+    Args:
+        connection: to a journal.
+        names: from `names_of`.
+
     Raises:
         JournalError: the journal cannot be read.
     """
-    names = Names(Model(model_id, "", "", store.labels_of(connection, model_id)))
+    model_id = names.model.id
     found: list[tuple[Row, Optional[str]]] = [(_row(each), each.label) for each in store.labelled(connection, model_id)]
     # Of the others it only matters for how many frames they stand: one of each stratum stands for all.
     others = store.not_labelled(connection, model_id)

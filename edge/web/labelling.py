@@ -16,10 +16,11 @@ import msgspec
 from msgspec import Meta
 
 from edge.journal import pictures_folder, schema
+from edge.report.accuracy.accuracy import Names
 from edge.review import store
 from edge.review.album import SUFFIX
 from edge.truth.live import label_of
-from edge.web.accuracy import reviewed
+from edge.web.accuracy import names_of, reviewed
 from edge.web.messages import RefusedError
 
 MOST_AT_ONCE = 100
@@ -57,6 +58,7 @@ class Labelling:
         self.path = path
         self._folder = pictures_folder(path)
         self._said: deque[int] = deque(maxlen=_REMEMBERED)
+        self._names: Optional[Names] = None
         self._accuracy: tuple[object, dict[str, Any]] = (None, {})
 
     def next(self, count: int) -> dict[str, Any]:
@@ -138,8 +140,13 @@ class Labelling:
             model_id = store.model_of(connection, run)
             key = (model_id, store.version(connection))
             if key != self._accuracy[0]:
-                self._accuracy = key, {} if model_id is None else reviewed(connection, model_id)
+                self._accuracy = key, {} if model_id is None else self._reviewed(connection, model_id)
             return self._accuracy[1]
+
+    def _reviewed(self, connection: sqlite3.Connection, model_id: int) -> dict[str, Any]:
+        if self._names is None or self._names.model.id != model_id:
+            self._names = names_of(connection, model_id)
+        return reviewed(connection, self._names)
 
     def _has(self, picture: store.Picture) -> bool:
         return (self._folder / picture.file).is_file()
