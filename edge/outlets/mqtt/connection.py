@@ -7,14 +7,13 @@ sent again from our own buffer, in order. One thread calls all that is here.
 from __future__ import annotations
 
 import select
-import socket
-import ssl
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from edge.errors import OutletError
 from edge.outlets.mqtt.buffer import Bell
+from edge.outlets.mqtt.client import Patient, paho
 from edge.outlets.mqtt.dialing import LostError, dial, where
 from edge.outlets.mqtt.messages import OFFLINE
 from edge.outlets.secret import read_secret
@@ -69,8 +68,8 @@ class Connection:
         self._why: Optional[LostError] = None
         self._place = where(settings)
         self._heard_s = time.monotonic()
-        self._made: Optional[_Patient] = None
-        self._client = client = _client(client_id, version_5, lambda: self._made)
+        self._made: Optional[Patient] = None
+        self._client = client = paho(client_id, version_5, lambda: self._made)
         client.will_set(availability, OFFLINE, qos=1, retain=True, properties=self._signed("WILLMESSAGE"))
         client.max_inflight_messages_set(0)  # without a limit: there is one of our own
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
@@ -89,7 +88,7 @@ class Connection:
         if settings.user is not None:
             # As bytes, which paho takes too: a password is what is in its file, in whatever encoding.
             self._client.username_pw_set(settings.user, self._password())  # type: ignore[arg-type]
-        self._made = _Patient(dial(settings, until_s))
+        self._made = Patient(dial(settings, until_s))
         if not wanted():  # another connection of the same name may be open by now
             raise LostError("It is not wanted any more.")
         properties = self._properties("CONNECT")
@@ -249,35 +248,6 @@ class Connection:
         return Properties(getattr(PacketTypes, packet))  # type: ignore[no-untyped-call]
 
 
-class _Patient:
-    """A socket that goes on when the other side takes no more, until what that said before has been read."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def send(self, content: bytes) -> int:
-        try:
-            return self._connection.send(content)
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            return len(content)  # reading comes to the end, too
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._connection, name)
-
-
 def namesake(place: str) -> str:
     """What to tell where two programs have one name."""
     return f"Another program has come to {place} under this one's name: give each its own mqtt.name."
-
-
-def _client(client_id: str, version_5: bool, made: Callable[[], Optional[_Patient]]) -> Client:
-    """paho's, on a socket that is connected already: within one time limit, and closed whatever happens."""
-    from paho.mqtt.client import Client
-    from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-
-    class OnMade(Client):
-        def _create_socket(self) -> Any:
-            return made()
-
-    version = MQTTProtocolVersion.MQTTv5 if version_5 else MQTTProtocolVersion.MQTTv311
-    return OnMade(CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False)
