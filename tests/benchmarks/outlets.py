@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
@@ -101,7 +101,7 @@ def serve(path: Path) -> None:
         time.sleep(asked["seconds"])
         seconds = time.monotonic() - began_s
         came_ns = np.array(witness.came_ns)
-        periods_ms = np.diff(came_ns) / 1e6
+        periods_ms = np.diff(came_ns) / 1e6 if len(came_ns) > 1 else np.zeros(1)
         stretch = Stretch(
             len(came_ns) / seconds,
             float(np.percentile(periods_ms, 50)),
@@ -130,8 +130,6 @@ class Measured:
         }
         self._journal = folder / "field.db"
         self._broker = stack.enter_context(Broker(folder))
-        self.hung: dict[str, dict[str, Any]] = {}
-        """How the outlets did when all of them had hung for the last time."""
         self._ports = {"prometheus": free_port(), "web": free_port()}
         config = folder / "config.yaml"
         config.write_text(json.dumps(self._base))
@@ -143,34 +141,50 @@ class Measured:
 
     def stretch(self, arm: str, seconds: float) -> Stretch:
         """Some seconds of one of the arms."""
+        self._begin(arm, seconds)
+        with ExitStack() as stack:
+            lookers = self._look(arm, stack)
+            self._say({})
+            told = Stretch(*json.loads(self._hear()))
+            return told._replace(answers=lookers.leave() / seconds) if lookers else told
+
+    def _begin(self, arm: str, seconds: float) -> None:
         web = {"web": {"enabled": True, "port": self._ports["web"]}}
         more: dict[str, Any] = {}
         if arm in ("nobody", "one", "twenty"):
             more = web
         elif arm == "hung":
-            self._broker.go_on()
             mqtt = {"enabled": True, "host": "127.0.0.1", "port": self._broker.port, "every_frame": True}
             more = {**web, "mqtt": mqtt, "prometheus": {"enabled": True, "port": self._ports["prometheus"]}}
         self._say({"config": {**self._base, **more}, "seconds": seconds})
         assert self._hear() == "ready"
-        lookers = None
-        with ExitStack() as stack:
-            if arm == "hung":
-                self._broker.hang()
-                stack.callback(self._broker.go_on)
-                stack.enter_context(Lookers(self._ports["prometheus"], HUNG, "scrapes, never reads"))
-                stack.enter_context(Lookers(self._ports["web"], HUNG, "never reads"))
-            elif arm in ("one", "twenty"):
-                lookers = stack.enter_context(Lookers(self._ports["web"], 20 if arm == "twenty" else 1, "looks"))
-            self._say({})
-            told = Stretch(*json.loads(self._hear()))
-            if lookers:
-                told = told._replace(answers=lookers.leave() / seconds)
-            if arm == "hung":
-                self.hung = self.outlets()
-            return told
 
-    def outlets(self) -> dict[str, dict[str, Any]]:
+    def _look(self, arm: str, stack: ExitStack) -> Optional[Lookers]:
+        """Whoever belongs to an arm; those who get answers are given back."""
+        if arm == "hung":
+            self._broker.hang()
+            stack.callback(self._broker.go_on)
+            stack.enter_context(Lookers(self._ports["prometheus"], HUNG, "scrapes, never reads"))
+            stack.enter_context(Lookers(self._ports["web"], HUNG, "never reads"))
+        if arm in ("one", "twenty"):
+            return stack.enter_context(Lookers(self._ports["web"], 20 if arm == "twenty" else 1, "looks"))
+        return None
+
+    def hang(self, seconds: int) -> tuple[list[int], dict[str, dict[str, Any]]]:
+        """All hung for so long: resident memory every tenth of it, and how each outlet does at the end."""
+        self._begin("hung", 0)
+        with ExitStack() as stack:
+            self._look("hung", stack)
+            found = []
+            for _ in range(10):
+                time.sleep(seconds / 10)
+                found.append(rss_bytes(self._process.pid))
+            outlets = self._outlets()
+            self._say({})
+            self._hear()
+        return found, outlets
+
+    def _outlets(self) -> dict[str, dict[str, Any]]:
         """How each does, as `edge status` tells it."""
         return dict(ask(socket_path(self._journal), {"do": "status"}).get("outlets", {}))
 
@@ -188,6 +202,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--hang", type=int, default=60, help="seconds with all hung, for memory and drops")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -205,7 +220,7 @@ def main() -> None:
                 after = measured.stretch("off", options.seconds)
                 off += [before, after]
                 pairs.append((during, _between(before, after)))
-        hung = measured.hung
+        rss, hung = measured.hang(options.hang)
     fps, p90_ms, cpu = (
         statistics.median(getattr(each, name) for each in off) for name in ("fps", "p90_ms", "cpu_share")
     )
@@ -214,8 +229,7 @@ def main() -> None:
     print(f"| none | {fps:.1f} | 1 | {p90_ms:.2f} ms | 1 | {cpu:.2f} | | | |")
     for arm, pairs in told.items():
         print(_row(arm, pairs))
-    grown = ", ".join(f"{during.rss_bytes / 1e6:.1f}" for during, _ in told["hung"])
-    print(f"\nResident memory at the end of each stretch with all hung: {grown} MB.")
+    print(f"\nAll hung for {options.hang} s: resident memory {', '.join(f'{each / 1e6:.1f}' for each in rss)} MB.")
     for name, status in hung.items():
         print(f"{name}: dropped {status['dropped']}, waiting {status['waiting']}, trouble: {status['trouble']}")
     board = device.read()
