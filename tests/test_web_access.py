@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge import Classifier
-from edge.web.access import host_of
+from edge.outlets.hosts import host_of
 from edge.web.token import cookie, lets_in, same
 from tests.journaling import until
 from tests.web import Page, served

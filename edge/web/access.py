@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from edge.outlets import host_name
+from edge.outlets.hosts import host_of, is_own
 from edge.web.messages import RefusedError, Request
 
 SECURITY: Mapping[str, str] = {
@@ -25,46 +23,19 @@ SECURITY: Mapping[str, str] = {
 """Headers of every answer."""
 
 
-def own_names(hosts: Iterable[str]) -> frozenset[str]:
-    """The names by which the page may be reached, beside addresses.
-
-    Args:
-        hosts: further ones, as somebody configured them.
-    """
-    short = host_name()
-    return frozenset(
-        name.lower().rstrip(".") for name in ("localhost", short, f"{short}.local", socket.gethostname(), *hosts)
-    )
-
-
 def require_host(request: Request, names: frozenset[str]) -> None:
-    """Make sure that a browser reached this server by a name of its own.
-
-    Else another site's name may have been pointed at this address ("DNS rebinding"), and its page would read along.
-    An address cannot be pointed elsewhere.
+    """Make sure that a browser reached this server by a name of its own; see `edge.outlets.hosts`.
 
     Raises:
         RefusedError: it is another name, or none.
     """
-    name = host_of(request.hosts[0]) if len(request.hosts) == 1 else ""
-    if name not in names and not _is_address(name):
+    host = request.hosts[0] if len(request.hosts) == 1 else ""
+    if not is_own(host, names):
         raise RefusedError(
             421,
-            f"This page is not known as {name[:100]!r}: use this machine's name or address, or add the name to "
-            "web.hosts in the configuration.",
+            f"This page is not known as {host_of(host)[:100]!r}: use this machine's name or address, or add the "
+            "name to web.hosts in the configuration.",
         )
-
-
-def host_of(host: str) -> str:
-    """The name or address in a `Host` header, without its port; "" where it is none."""
-    name, colon, port = host.strip().lower().rpartition(":")
-    if not colon or port.endswith("]"):
-        name, port = host.strip().lower(), ""
-    if port and not (port.isascii() and port.isdigit()):
-        return ""
-    if name.startswith("[") and name.endswith("]"):
-        return name[1:-1]
-    return "" if ":" in name else name.rstrip(".")
 
 
 def require_own_page(request: Request, says_token: bool) -> None:
@@ -94,11 +65,3 @@ def require_same_site(request: Request) -> None:
     """
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise RefusedError(403, "Another site's page asked for this: open this page itself.")
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from edge.errors import EdgeError, JournalError, OutletError
+from edge.outlets.hosts import own_names
 from edge.web import access, pages
 from edge.web.admission import Admission, says_token
 from edge.web.api import Api
@@ -27,7 +28,7 @@ class Site:
         """
         self.admission = Admission(settings)
         self._api = api
-        self._names = access.own_names(settings.hosts)
+        self._names = own_names(settings.hosts)
         self._told: set[str] = set()
 
     async def answer(self, request: Request) -> Answer:

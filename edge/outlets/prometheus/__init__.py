@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Callable, Optional
 
 from edge.errors import OutletError
 from edge.outlets import OutletStatus, Trouble
+from edge.outlets.hosts import is_own, own_names
 from edge.outlets.packages import how_to_install
 from edge.outlets.prometheus.counts import Counts
 from edge.outlets.prometheus.server import HEAD_BYTES, Server
-from edge.outlets.prometheus.wire import Response, names_this_machine, parse, refusal, response
+from edge.outlets.prometheus.wire import Response, parse, refusal, response
 from edge.outlets.settings import PrometheusSettings
 from edge.overview import Overview
 from edge.records import Event, Record
@@ -79,7 +80,7 @@ class Prometheus:
             sentence = f"This is no request that can be answered: expected GET {PATH} in at most {HEAD_BYTES} bytes."
             return refusal(HTTPStatus.BAD_REQUEST, sentence)
         host = request.headers.get("host", "localhost")
-        if self._loopback and not names_this_machine(host):
+        if self._loopback and not is_own(host, own_names()):
             sentence = "This machine is not called so: expected localhost, an IP address, or the machine's own name."
             return refusal(HTTPStatus.MISDIRECTED_REQUEST, sentence)
         if request.path != PATH:

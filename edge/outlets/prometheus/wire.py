@@ -1,15 +1,11 @@
-"""HTTP as far as one page needs it: a request's head in, an answer's bytes out, and the names to ask it by."""
+"""HTTP as far as one page needs it: a request's head in, an answer's bytes out."""
 
 from __future__ import annotations
 
-import ipaddress
 import re
-import socket
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import NamedTuple, Optional
-
-from edge.outlets import host_name
 
 _REQUEST = re.compile(r"([A-Z]{1,20}) ([!-~]{1,2000}) HTTP/1\.[01]")
 _HEADER = re.compile(r"([!-9;-~]{1,100}):[ \t]*([^\x00-\x08\n-\x1f\x7f]*?)[ \t]*")
@@ -73,20 +69,3 @@ def response(status: HTTPStatus, body: bytes, content_type: str, **headers: str)
 def refusal(status: HTTPStatus, sentence: str, **headers: str) -> Response:
     """An answer that says what is wrong."""
     return response(status, f"{sentence}\n".encode(), "text/plain; charset=utf-8", **headers)
-
-
-def names_this_machine(host: str) -> bool:
-    """Whether a Host header has an IP address, localhost or this machine's name, with or without a port.
-
-    No other name can be one that a web page's owner chose, and then had lead to this machine, to read with somebody's
-    browser what only this machine may ask for.
-    """
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    own = host_name().lower()
-    if name.lower().rstrip(".") in ("localhost", own, f"{own}.local", socket.gethostname().lower()):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
