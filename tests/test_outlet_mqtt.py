@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edge.outlets import Leaving
 from edge.outlets.mqtt import Mqtt
 from edge.outlets.mqtt.outlet import client_id
 from edge.outlets.settings import MqttSettings
@@ -148,6 +149,32 @@ def test_while_the_broker_is_away_the_newest_wait(broker: Broker, listener: List
     # Of the state only the newest: one from before, one from after, and one at the end.
     assert len(heard(listener, "state")) <= 3
     assert outlet.status().dropped == 70
+
+
+def test_what_waits_when_the_outlet_is_opened_anew_goes_on_with_the_new_one(broker: Broker, listener: Listener) -> None:
+    with sending(broker.port) as old:
+        run = Run(old)
+        until(lambda: old.status().delivered)
+        broker.hang()
+        run.change(40)  # more than may be on their way
+        old.event(event(3))
+        old.close()
+        assert len(old.left()) == old.status().waiting == 41
+        assert old.status().dropped == 0
+    broker.kill()
+    with sending(broker.port, buffer=30) as new:
+        assert isinstance(new, Leaving)
+        new.take_over(old.left())
+        assert (new.status().waiting, new.status().dropped) == (30, 11)
+        Run(new, "run-2").change(2)
+        broker.start()
+        until(lambda: not new.status().waiting)
+        assert new.status().dropped == 13
+        assert new.left() == []
+        until(lambda: [each["run"] for each in heard(listener, "change")][-1:] == ["run-2"])
+    came = [(each["run"], each["sequence"]) for each in heard(listener, "change")]
+    assert came[-29:] == [*(("run-1", sequence) for sequence in range(13, 40)), ("run-2", 0), ("run-2", 1)]
+    assert [each["number"] for each in heard(listener, "event")] == [3]
 
 
 def test_a_broker_that_hangs_is_left_and_what_it_did_not_acknowledge_comes_to_the_next(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from edge.outlets.mqtt.buffer import Bell, Buffer
 
-STEPS = st.lists(st.sampled_from(["put", "take", "arrived", "refused", "lost"]), max_size=60)
+STEPS = st.lists(st.sampled_from(["put", "take", "arrived", "refused", "lost", "moved"]), max_size=60)
 
 
 @given(STEPS, st.integers(1, 5))
@@ -28,6 +28,14 @@ def test_the_newest_are_kept_in_order_whatever_happens(steps: list[str], most: i
         elif step == "lost":
             buffer.come_back()
             waiting = [thing for _, thing in way] + waiting
+            way.clear()
+        elif step == "moved":
+            left, before = buffer.all(), buffer.dropped
+            assert left == [thing for _, thing in way] + waiting
+            buffer = Buffer(most)
+            buffer.dropped = before
+            buffer.put_first(left)
+            waiting = left
             way.clear()
         elif way:
             getattr(buffer, step)(way.pop(0)[0])

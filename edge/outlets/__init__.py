@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import Optional, Protocol
+from collections.abc import Sequence
+from typing import Any, Optional, Protocol, runtime_checkable
 
 import msgspec
 
@@ -53,6 +54,25 @@ class Outlet(Protocol):
 
     def close(self) -> None:
         """End, within `CLOSE_S`."""
+
+
+@runtime_checkable
+class Leaving(Protocol):
+    """An outlet that can go on with what another of its class, which has been closed, did not deliver."""
+
+    def left(self) -> Sequence[Any]:
+        """What was neither delivered nor dropped, the oldest first; to be called after `close`.
+
+        It is still among those that wait in `status`: whoever asks has it taken over, or counts it as dropped.
+        """
+
+    def take_over(self, messages: Sequence[Any]) -> None:
+        """Deliver what another one left, before all that comes later; to be called before `begin`.
+
+        Args:
+            messages: what `left` gave, the oldest first. What is too much for this one is dropped, the oldest first,
+                and counted.
+        """
 
 
 class Trouble:

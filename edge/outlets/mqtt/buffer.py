@@ -6,6 +6,7 @@ import contextlib
 import socket
 import threading
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, Optional, TypeVar
 
 T = TypeVar("T")
@@ -71,6 +72,17 @@ class Buffer(Generic[T]):
             self._waiting.extendleft(reversed(list(self._on_their_way.values())))
             self._on_their_way.clear()
             self._trim()
+
+    def put_first(self, things: Sequence[T]) -> None:
+        """Add what is older than all that waits, the oldest first."""
+        with self._lock:
+            self._waiting.extendleft(reversed(things))
+            self._trim()
+
+    def all(self) -> list[T]:
+        """What is there, the oldest first."""
+        with self._lock:
+            return [*self._on_their_way.values(), *self._waiting]
 
     def shut(self) -> None:
         """Drop all that is there, and all that comes until it is opened."""

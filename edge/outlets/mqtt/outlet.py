@@ -10,13 +10,14 @@ import re
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from typing import Optional, Union
 
 from edge.errors import OutletError
 from edge.outlets import CLOSE_S, OutletStatus, Trouble, host_name
 from edge.outlets.mqtt.connection import Connection
 from edge.outlets.mqtt.dialing import LostError, where
-from edge.outlets.mqtt.messages import Topics, change, happened, label_of
+from edge.outlets.mqtt.messages import Message, Topics, change, happened, label_of
 from edge.outlets.mqtt.sender import Outbox, Sender
 from edge.outlets.packages import how_to_install
 from edge.outlets.settings import MqttSettings
@@ -37,7 +38,7 @@ _NO_FRAME = object()
 
 
 class Mqtt:
-    """Sends to an MQTT broker; see `edge.outlets.Outlet`."""
+    """Sends to an MQTT broker; see `edge.outlets.Outlet` and `edge.outlets.Leaving`."""
 
     def __init__(self, settings: MqttSettings, retry_s: tuple[float, float] = RETRY_S) -> None:
         """Begin to look for the broker.
@@ -98,6 +99,13 @@ class Mqtt:
             self._closing.set()
             self._outbox.bell.ring()
         self._thread.join(max(0.0, self._until_s - time.monotonic()) + (CLOSE_S - _LEAVE_S) / 2)
+
+    def left(self) -> Sequence[Message]:
+        return self._outbox.messages.all()
+
+    def take_over(self, messages: Sequence[Message]) -> None:
+        self._outbox.messages.put_first(messages)
+        self._outbox.bell.ring()
 
     def _work(self) -> None:
         """Have a connection, and another when it is lost, until it is time to close."""
