@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,6 +20,8 @@ from edge.truth.live import Said, Truth
 
 KEPT_EVENTS = 50
 _PACES, _PACE_NS = 10, 1_000_000_000
+_SLOWEST_FPS = 1.0
+"""Below that ten seconds hold too few frames to tell a rate."""
 _SHORTEST_PACE_S = 0.5
 """A frame that came ten milliseconds ago is not a hundred a second."""
 
@@ -113,12 +114,19 @@ class Overview:
 
     @property
     def fps(self) -> Optional[float]:
-        """Frames a second over the last ten seconds or so; None until half a second after the first."""
-        with contextlib.suppress(IndexError):
-            since_ns, frames = self._paces[0]
-            if (passed_s := (time.monotonic_ns() - since_ns) / 1e9) >= _SHORTEST_PACE_S:
-                return (self.frames - frames) / passed_s
-        return None
+        """Frames a second over the last ten seconds, or over the last ten frames where these take longer.
+
+        None until half a second after the first frame.
+        """
+        paces, now_ns = tuple(self._paces), time.monotonic_ns()
+        if not paces:
+            return None
+        if len(paces) > 1 and paces[-1][1] - paces[0][1] > _SLOWEST_FPS * (paces[-1][0] - paces[0][0]) / 1e9:
+            paces = tuple(each for each in paces if now_ns - each[0] <= _PACES * _PACE_NS)
+            if not paces:
+                return 0.0
+        passed_s = (now_ns - paces[0][0]) / 1e9
+        return (self.frames - paces[0][1]) / passed_s if passed_s >= _SHORTEST_PACE_S else None
 
     def status(self) -> dict[str, Any]:
         """How it goes."""

@@ -106,8 +106,6 @@ class Recording:
             on_trouble=lambda sentence: journal.event("pictures not kept", why=sentence),
         )
         self._listen_due_s = time.monotonic() + _LISTEN_EVERY_S
-        if self._control:
-            self._control.answer_by(self._answers)
 
     def write(self, record: Record) -> None:
         """Take in one frame's record."""
@@ -116,6 +114,11 @@ class Recording:
     def see(self, frame: Frame, record: Record) -> None:
         """Show a frame to the sampler of pictures."""
         self._sampler.see(frame, record)
+
+    def answer(self) -> None:
+        """Answer who asks over the socket; the overview has begun."""
+        if self._control:
+            self._control.answer_by(self._answers)
 
     def listen(self) -> None:
         """Try again, now and then, to be asked and told where that was not possible at the start."""

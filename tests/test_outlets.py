@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import msgspec
 import pytest
 
 from edge.cameras import CameraSettings
 from edge.config import Config
+from edge.control.client import ask
+from edge.errors import ControlError
+from edge.journal import socket_path
 from edge.journal.settings import JournalSettings
 from edge.outlets import OutletStatus
 from edge.outlets.settings import MqttSettings, PrometheusSettings
@@ -98,14 +103,7 @@ def test_one_that_cannot_be_opened_says_why_and_is_tried_again_by_a_reload(
     monkeypatch.setitem(KINDS, "mqtt", kind._replace(place="tests.fakes.outlets:Refuses"))
     journal = JournalSettings(path=str(tmp_path / "field.db"))
     told = config(mqtt=ALL["mqtt"], journal=journal)
-    signals, output = Signals(), Quiet()
-    service = Service(lambda: told, signals, output)
-    service.open()
-    running = threading.Thread(target=service.run)
-    running.start()
-    try:
-        wait_for(lambda: service.totals.frames > 3)
-        assert [each["mqtt"].trouble for each in output.outlets] == ["a package is not installed: install it."]
+    with serving(lambda: told) as (_, signals):
         assert "a package is not installed" in caplog.text
 
         monkeypatch.setitem(KINDS, "mqtt", kind)
@@ -123,17 +121,77 @@ def test_one_that_cannot_be_opened_says_why_and_is_tried_again_by_a_reload(
 
         told = msgspec.structs.replace(told, mqtt=MqttSettings(enabled=True, name="greenhouse"))
         signals.on_reload()
-        wait_for(lambda: len(remembered) == 2)
+        wait_for(lambda: len(remembered) == 2 and bool(remembered[1].records))
         assert mqtt.closed
         assert remembered[1].settings.name == "greenhouse"
+        assert remembered[1].taken_over == ["one", "another"]
+        status: Any = remembered[1].overview.status()
+        assert status["outlets"]["mqtt"]["delivered"] > len(mqtt.records)
+        assert status["outlets"]["mqtt"]["dropped"] == 3  # one each, and of three that waited two were taken over
         numbers = [event.sequence for each in remembered for event in each.events]
         assert numbers == sorted(set(numbers))
+    assert remembered[1].closed
+
+
+def test_a_reload_does_not_wait_for_an_outlet_that_hangs(remembered: list[Remembers]) -> None:
+    told = config(mqtt=ALL["mqtt"], web=ALL["web"])
+    with serving(lambda: told) as (service, signals):
+        (mqtt,) = remembered
+        told = msgspec.structs.replace(told, web=WebSettings(enabled=True, preview=False))
+        signals.on_reload()
+        wait_for(lambda: any(event.kind == "reloaded" for event in mqtt.events))
+        outlets: Any = mqtt.overview.status()["outlets"]
+        assert outlets["web"]["where"] == "being opened"  # the old one has half a second to end
+        wait_for(lambda: mqtt.overview.status()["outlets"]["web"]["where"] == "there")
+
+
+def test_what_is_said_in_the_middle_of_a_reload_is_heard_or_refused(
+    remembered: list[Remembers], tmp_path: Path
+) -> None:
+    told = config(mqtt=ALL["mqtt"], journal=JournalSettings(path=str(tmp_path / "field.db")))
+    with serving(lambda: told) as (_, signals):
+        (mqtt,) = remembered
+        heard: list[Any] = []
+        enough = threading.Event()
+
+        def say() -> None:
+            for name in itertools.cycle(("wall clock", "espresso", None)):
+                if enough.is_set():
+                    return
+                with contextlib.suppress(ControlError):
+                    heard.append(ask(socket_path(tmp_path / "field.db"), {"do": "truth", "name": name})["truth"])
+
+        saying = threading.Thread(target=say)
+        saying.start()
+        for runs in range(2, 7):
+            told = msgspec.structs.replace(told, fps=50 + runs)
+            signals.on_reload()
+            wait_for(lambda: len(mqtt.runs) == runs)  # noqa: B023 - called at once
+        enough.set()
+        saying.join()
+        assert mqtt.overview.truth == heard[-1]
+        told = msgspec.structs.replace(told, fps=90)
+        signals.on_reload()
+        wait_for(lambda: len(mqtt.runs) == 7)
+        assert mqtt.overview.truth == heard[-1]
+
+
+@contextlib.contextmanager
+def serving(read: Callable[[], Config]) -> Iterator[tuple[Service, Signals]]:
+    """A service with frames, until the block ends."""
+    signals = Signals()
+    service = Service(read, signals, Quiet())
+    service.open()
+    running = threading.Thread(target=service.run)
+    running.start()
+    try:
+        wait_for(lambda: service.totals.frames > 3)
+        yield service, signals
     finally:
         signals.stop.set()
         signals.on_stop()
         running.join(20)
     assert not running.is_alive()
-    assert remembered[1].closed
 
 
 def test_without_outlets_nothing_of_them_is_told(remembered: list[Remembers]) -> None:

@@ -38,9 +38,11 @@ def test_the_rate_is_of_the_last_seconds_and_falls_when_nothing_comes() -> None:
     assert overview().fps is None
     for fps in (0.5, 30, 200):
         assert filled(round(fps * 60), fps, 0).fps == pytest.approx(fps, rel=0.2)
-    stopped = filled(1800, 30, 3600).fps
-    assert stopped is not None
-    assert stopped < 0.2
+    assert filled(12, 0.05, 0).fps == pytest.approx(0.05, rel=0.2)
+    assert filled(1800, 30, 5).fps == pytest.approx(15, rel=0.2)
+    for seconds in (10.1, 3600):
+        assert filled(1800, 30, seconds).fps == 0
+    assert filled(12, 0.05, 3600).fps == pytest.approx(0, abs=0.01)
     assert filled(1, 30, 0).fps is None
     assert filled(1, 30, 0.5).fps == pytest.approx(2, rel=0.2)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
+import threading
 import time
 from collections import deque
 from datetime import datetime, timezone
@@ -34,7 +34,7 @@ class Events:
         self.journal: Optional[Journal] = None
         """Of the present run."""
         self._outlets, self._pulse = outlets, pulse
-        self._numbers = itertools.count()
+        self._telling, self._count = threading.Lock(), 0
 
     def tell(self, kind: str, **detail: Any) -> None:
         """Something happened."""
@@ -62,7 +62,9 @@ class Events:
         self.tell(kind, **detail)
 
     def _hand_on(self, kind: str, detail: dict[str, Any]) -> None:
-        utc = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
-        event = Event(next(self._numbers), utc, time.monotonic_ns(), kind, detail, sentence(kind, detail))
-        self.newest.append(event)
-        self._outlets.event(event)
+        utc, now_ns = datetime.now(timezone.utc).isoformat(timespec="milliseconds"), time.monotonic_ns()
+        with self._telling:  # events come from several threads, and their numbers are to tell their order
+            event = Event(self._count, utc, now_ns, kind, detail, sentence(kind, detail))
+            self._count += 1
+            self.newest.append(event)
+            self._outlets.event(event)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from edge.cameras import Camera, CameraSettings, can_be_lost, open_camera
+from edge.cameras import can_be_lost, open_camera
 from edge.cameras.lasting import Lasting
 from edge.classifier import Classifier
 from edge.config import Config
@@ -29,7 +29,6 @@ from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals
 from edge.sinks import Sink
 from edge.tensors import native_size_px
-from edge.truth.live import Said
 
 _OPENING_S = 120.0
 _FLUSH_S = 3.0
@@ -67,7 +66,7 @@ class Service:
         self._signals, self._output, self._limits, self._waits = signals, output, limits, waits
         self._turn = threading.Event()
         """Ends the loop: to stop, to take over a configuration, or to go to sleep."""
-        self.pulse = Pulse(Notifier(), self._on_first, self._check)
+        self.pulse = Pulse(Notifier(), lambda: _log.info("Classifying: %s.", self.pulse.camera), self._check)
         self._recording: Optional[Recording] = None
         self._outlets = Outlets()
         self._events = Events(self._outlets, self.pulse)
@@ -82,7 +81,7 @@ class Service:
         self._heritage: Optional[Heritage] = None
         self._overview: Optional[Overview] = None
         self._sinks: Sequence[Sink] = ()
-        self._said: Optional[Said] = None
+        self._run_before: Optional[Overview] = None
         self._asleep: Optional[str] = None
 
     def open(self) -> None:
@@ -103,6 +102,7 @@ class Service:
         Raises:
             EdgeError: the camera or an accelerator was lost for too long, or the model failed.
         """
+        self._outlets.open(self._config)
         try:
             self._run()
         except BaseException as error:
@@ -141,7 +141,7 @@ class Service:
             self.pulse,
             Gate(config.motion) if config.gate else None,
             [overview, *recordings, self._outlets],
-            keep_pixels=config.review.keep_pictures or self._outlets.wants_pixels,
+            keep_pixels=config.review.keep_pictures or (config.web.enabled and config.web.preview),
         )
         if self._turn.is_set():
             return None
@@ -160,7 +160,7 @@ class Service:
         return self._overview
 
     def _begin_run(self, camera: str) -> Overview:
-        config, model = self._config, self._model
+        config, model, before = self._config, self._model, self._run_before
         path = None if config.journal.path is None else journal_path(config.journal)
         overview = Overview(model.run, model.ran, model.bundle.labels, camera, path, self._events.newest)
         if path is not None:
@@ -170,12 +170,19 @@ class Service:
             self._events.journal = recording.journal
             self.pulse.trouble = lambda: recording.journal.status().why
             self._signals.grace_s = _FLUSH_S
-        overview.told_by.append(self._told)
+        overview.told_by += [self._told, self._outlets.told]
         overview.on_truth.append(self._events.truth)
-        self._outlets.follow(config)
+        if before:
+            self._outlets.change(config)
         board = self._recording is not None or self._outlets.any or self._output.wants_board
-        overview.begin(self._said, watches_board=board)
+        # From one moment to the next: what somebody says is said to the one run or the other.
+        said = before.truths.hand_over() if before else None
+        overview.begin(said, watches_board=board)
         self._outlets.begin(overview)
+        if self._recording:
+            self._recording.answer()
+        if before:
+            before.close()
         return overview
 
     def _take_over(self, ready: Next) -> None:
@@ -189,10 +196,7 @@ class Service:
     def _begin_anew(self, ready: Next) -> None:
         before, config = self._config, ready.config
         self._close_sinks()
-        if self._overview:
-            self._said = self._overview.truths.said
-            self._overview.close()
-            self._overview = None
+        self._run_before, self._overview = self._overview, None
         if self._recording:
             self._heritage = self._recording.hand_over("reloaded")
         size_px = native_size_px(self._model.input)
@@ -227,7 +231,7 @@ class Service:
         self._asleep = None
         if time.monotonic() >= until_s:
             return "limit"
-        if not self._signals.stop.is_set():
+        if self._schedule.awake(time.localtime()):
             self._events.tell("awake")
         return None
 
@@ -239,16 +243,12 @@ class Service:
             self._turn.set()
 
     def _opened_camera(self) -> Lasting:
-        settings, isp_size_px = self._config.camera, native_size_px(self._model.input)
-
-        def opened(wanted: CameraSettings) -> Camera:
-            return open_camera(wanted, isp_size_px)
-
-        lasts = can_be_lost(settings.source)
-        if not lasts:
+        settings, size_px = self._config.camera, native_size_px(self._model.input)
+        if not can_be_lost(settings.source):
             self.totals.next_sequence = None  # a file begins anew
         first = self.totals.next_sequence or 0
-        return Lasting(opened, settings, self._events.of_equipment, wait=self._waits, first_sequence=first)
+        on_event, waits = self._events.of_equipment, self._waits
+        return Lasting(lambda each: open_camera(each, size_px), settings, on_event, wait=waits, first_sequence=first)
 
     def _camera_name(self) -> str:
         return self._camera.name if self._camera else f"camera {without_passwords(self._config.camera.source)}"
@@ -271,9 +271,6 @@ class Service:
             sink.close()
         self._sinks = ()
 
-    def _on_first(self) -> None:
-        _log.info("Classifying: %s.", self.pulse.camera)
-
     def _told(self) -> dict[str, Any]:
         """What `edge status` tells beside the run."""
         told = {"camera": self._camera_name(), **health(self._camera, self._model)}
@@ -281,14 +278,17 @@ class Service:
 
     def _end(self, because: str) -> None:
         self.pulse.stopping(because)
-        if self._recording:
-            self._recording.close(because)
-        if self._overview:
-            self._overview.close()
-        self._outlets.close()
-        self._close_sinks()
-        self._let_go_of_camera()
-        self._model.close()
+        self._outlets.end()
+        try:
+            if self._recording:
+                self._recording.close(because)
+        finally:
+            if self._overview:
+                self._overview.close()
+            self._close_sinks()
+            self._let_go_of_camera()
+            self._model.close()
+            self._outlets.close()
 
     def _abandon(self) -> None:
         recording = self._recording

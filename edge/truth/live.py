@@ -72,6 +72,7 @@ class Truth:
         self._labels = tuple(labels)
         self._on_change = on_change
         self._said: Optional[Said] = None
+        self._over = False
         self._changing = threading.Lock()
 
     @property
@@ -90,13 +91,21 @@ class Truth:
 
         Raises:
             LabelError: see `label_of`.
+            ControlError: it was handed over.
         """
         label = label_of(name, self._labels)
         with self._changing:
+            self._require_present()
             if self.current != label:
                 self._said = Said(label, by, time.monotonic_ns())
                 self._on_change(label, by)
         return label
+
+    def hand_over(self) -> Optional[Said]:
+        """The truth, for `take_over` of the run that follows; from now on nothing can be said here any more."""
+        with self._changing:
+            self._over = True
+            return self._said
 
     def take_over(self, said: Optional[Said]) -> None:
         """Go on with the truth of an earlier run; a class that this model does not know is no truth any more."""
@@ -106,8 +115,13 @@ class Truth:
                 self._on_change(said.name, said.by)
 
     def clear(self, by: str) -> None:
-        """Say that it is not known any more what stands before the camera."""
+        """Say that it is not known any more what stands before the camera.
+
+        Raises:
+            ControlError: it was handed over.
+        """
         with self._changing:
+            self._require_present()
             if self._said is not None:
                 self._said = None
                 self._on_change(None, by)
@@ -116,7 +130,7 @@ class Truth:
         """Answer the request "truth" of `edge.control`: set or clear when it holds `name`; then the present truth.
 
         Raises:
-            ControlError: the request is not as it should be.
+            ControlError: the request is not as it should be, or it was handed over.
             LabelError: see `label_of`.
         """
         try:
@@ -131,6 +145,10 @@ class Truth:
         if said is None:
             return {"truth": None}
         return {"truth": said.name, "by": said.by, "for_s": round((time.monotonic_ns() - said.since_ns) / 1e9, 3)}
+
+    def _require_present(self) -> None:
+        if self._over:
+            raise ControlError("The daemon begins a run: try again in a moment.")
 
 
 class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from edge.errors import OutletError
@@ -24,6 +25,7 @@ class Remembers:
         self.runs: list[str] = []
         self.records: list[Record] = []
         self.events: list[Event] = []
+        self.taken_over: list[str] = []
         self.closed = False
         self.overview: Overview
         self.opened.append(self)
@@ -39,10 +41,16 @@ class Remembers:
         self.events.append(event)
 
     def status(self) -> OutletStatus:
-        return OutletStatus("here", delivered=len(self.records))
+        return OutletStatus("here", delivered=len(self.records), dropped=1, waiting=3)
 
     def close(self) -> None:
         self.closed = True
+
+    def left(self) -> list[str]:
+        return ["one", "another"]
+
+    def take_over(self, messages: Sequence[str]) -> None:
+        self.taken_over += messages
 
 
 class Fails:
