@@ -26,4 +26,5 @@ def recorded(config: Config, classifier: Classifier, camera: str = "camera", ope
     overview = Overview(classifier.run, classifier.ran, classifier.bundle.labels, camera, journal_path(config.journal))
     with closing(Recording(config, classifier, overview, opened_ns)) as recording, closing(overview):
         overview.begin()
+        recording.answer()
         yield Run(overview, recording)

@@ -135,7 +135,7 @@ def test_one_that_cannot_be_opened_says_why_and_is_tried_again_by_a_reload(
 
 def test_a_reload_does_not_wait_for_an_outlet_that_hangs(remembered: list[Remembers]) -> None:
     told = config(mqtt=ALL["mqtt"], web=ALL["web"])
-    with serving(lambda: told) as (service, signals):
+    with serving(lambda: told) as (_, signals):
         (mqtt,) = remembered
         told = msgspec.structs.replace(told, web=WebSettings(enabled=True, preview=False))
         signals.on_reload()

@@ -83,6 +83,7 @@ class Service:
         self._sinks: Sequence[Sink] = ()
         self._run_before: Optional[Overview] = None
         self._asleep: Optional[str] = None
+        self._slept = False
 
     def open(self) -> None:
         """Open the model.
@@ -129,6 +130,9 @@ class Service:
         config, camera = self._config, self._camera or self._opened_camera()
         self._camera = camera
         overview = self._begun()
+        if self._slept:
+            self._slept = False
+            self._events.tell("awake")
         recordings = [self._recording] if self._recording else []
         daemon.run(
             camera,
@@ -220,7 +224,7 @@ class Service:
             self.totals.next_sequence = None  # what it gives meanwhile is not counted as lost
         self._begun()
         until = self._schedule.next_change(time.localtime())
-        self._asleep = f"asleep until {until}"
+        self._asleep, self._slept = f"asleep until {until}", True
         self._events.tell("asleep", until=until)
         _log.warning("By its schedule it is %s.", self._asleep)
         seconds = self._limits[1]
@@ -229,11 +233,7 @@ class Service:
             self.pulse.asleep(self._asleep)
             self._turn.wait(min(_SLEEP_S, max(0.0, until_s - time.monotonic())))
         self._asleep = None
-        if time.monotonic() >= until_s:
-            return "limit"
-        if self._schedule.awake(time.localtime()):
-            self._events.tell("awake")
-        return None
+        return "limit" if time.monotonic() >= until_s else None
 
     def _check(self) -> None:
         """What is looked after about once a second."""

@@ -57,6 +57,8 @@ class Stretch(NamedTuple):
     rss_bytes: int
     cpu_share: float
     """Processors busy with this process."""
+    pause_ms: float
+    """The longest between two results while the reload before it took over."""
     answers: float = 0
     """A second, to all who look."""
 
@@ -92,8 +94,10 @@ def serve(path: Path) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         path.write_text(json.dumps(asked["config"]))
+        witness.came_ns.clear()
         signals.on_reload()
         time.sleep(SETTLE_S)
+        pause_ms = float(np.diff(np.array(witness.came_ns)).max()) / 1e6
         print("ready", flush=True)
         sys.stdin.readline()
         witness.came_ns.clear()
@@ -108,6 +112,7 @@ def serve(path: Path) -> None:
             float(np.percentile(periods_ms, 90)),
             rss_bytes(os.getpid()),
             (time.process_time() - cpu_s) / seconds,
+            pause_ms,
         )
         print(json.dumps(stretch), flush=True)
     signals.stop.set()
@@ -229,7 +234,9 @@ def main() -> None:
     print(f"| none | {fps:.1f} | 1 | {p90_ms:.2f} ms | 1 | {cpu:.2f} | | | |")
     for arm, pairs in told.items():
         print(_row(arm, pairs))
-    print(f"\nAll hung for {options.hang} s: resident memory {', '.join(f'{each / 1e6:.1f}' for each in rss)} MB.")
+    pauses = [each.pause_ms for pairs in told.values() for each, _ in pairs] + [each.pause_ms for each in off]
+    print(f"\nReloads that switched outlets: longest pause of the loop, median {statistics.median(pauses):.0f} ms.")
+    print(f"All hung for {options.hang} s: resident memory {', '.join(f'{each / 1e6:.1f}' for each in rss)} MB.")
     for name, status in hung.items():
         print(f"{name}: dropped {status['dropped']}, waiting {status['waiting']}, trouble: {status['trouble']}")
     board = device.read()
