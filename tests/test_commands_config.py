@@ -197,10 +197,7 @@ def test_check_warns_of_passwords(tmp_path: Path) -> None:
         ("web: {enabled: true, token_file: LINES}", ["web.token_file LINES holds more than a line"]),
         ("web: {enabled: true, token_file: FOLDER}", ["web.token_file FOLDER is no file."]),
         ("web: {enabled: true, token_file: /run/credentials/nobody.service/token}", []),
-        (
-            "web: {enabled: true, port: 9464}\nprometheus: {enabled: true}",
-            ["prometheus.port and web.port are both 9464: give one of them another."],
-        ),
+        ("web: {enabled: true, port: 9464, address: 127.0.0.2}\nprometheus: {enabled: true}", []),
         ("web: {token_file: ABSENT}", ["web.token_file has no effect without web.enabled: true."]),
     ],
 )

@@ -81,7 +81,7 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
         ("privacy: {mask: [[0, 0, 1, 0]]}", r"privacy\.mask\[0\] is \[0, 0, 1, 0\]: .* with left < right"),
         ("model: {bare: {std: [0]}}", r"model\.bare\.std\[0\] is 0: expected a number from 1e-09 to"),
         ("mqtt: {name: a/+/b}", r"'a/\+/b' cannot be part of a topic: expected up to 200 characters, no control"),
-        ("mqtt: {name: /a}", r"'/a' cannot be part of a topic"),
+        ("mqtt: {name: /a}", r"'/a' cannot be part of a topic.* no \$ at the beginning and no / at either end"),
         ("mqtt: {prefix: $SYS}", r"'\$SYS' cannot be part of a topic"),
         ('mqtt: {name: "a\\x01"}', r"'a\\x01' cannot be part of a topic"),
         ('mqtt: {discovery: "\\uffff"}', r"'\\uffff' cannot be part of a topic"),
@@ -91,6 +91,63 @@ def test_what_is_given_is_taken_and_the_rest_stays(tmp_path: Path) -> None:
 def test_mistakes_name_the_path_and_what_was_expected(tmp_path: Path, text: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("host", "sentence"),
+    [
+        ("", "mqtt.host is '': expected a broker's name"),
+        ("mqtt://broker", "mqtt.host is 'mqtt://broker': expected a broker's name or its IP address"),
+        ("mqtt://broker:1883", "expected a broker's name or its IP address"),
+        ("broker/", "expected a broker's name"),
+        ("my broker", "expected a broker's name"),
+        ("[::1]", "such as broker.local, 192.168.1.5 or fd00::5."),
+        ("fd00::5::", "expected a broker's name"),
+        ("broker:1883", "mqtt.host is 'broker:1883': give the port in mqtt.port"),
+        ("192.168.1.5:1883", "give the port in mqtt.port"),
+        ("[::1]:1883", "give the port in mqtt.port"),
+        ("x" * 254, "expected a broker's name"),
+    ],
+)
+def test_a_broker_is_a_name_or_an_address_and_nothing_more(host: str, sentence: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.effective(None, {}, {"set_": (f"mqtt.host='{host}'",)})
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["ann:hunter2@broker.local", "mqtt://ann:hunter2@broker", "hunter2@", "ann:hunter2@x@broker:1883"]
+)
+def test_a_password_before_a_brokers_name_is_refused_and_told_nobody(host: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.effective(None, {"EDGE_MQTT_HOST": host}, {})
+    assert "into the file that mqtt.password_file names" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "broker.local.", "192.168.1.5", "fd00::5", "fe80::1%eth0", "Büro-Pi", "my_broker"]
+)
+def test_hosts_that_are_right(host: str) -> None:
+    assert config.effective(None, {"EDGE_MQTT_HOST": host}, {}).config.mqtt.host == host
+
+
+@pytest.mark.parametrize(
+    ("prometheus", "web", "meet"),
+    [
+        *(("127.0.0.1", "127.0.0.1", True), ("0.0.0.0", "127.0.0.1", True), ("127.0.0.1", "::", True)),
+        *(("::1", "0:0::1", True), ("127.0.0.1", "127.0.0.2", False), ("127.0.0.1", "::1", False)),
+    ],
+)
+def test_two_servers_at_one_port(prometheus: str, web: str, meet: bool) -> None:
+    settings = [f"prometheus={{enabled: true, address: '{prometheus}'}}", "web.token_file=/token"]
+    settings += [f"web={{enabled: true, port: 9464, address: '{web}'}}"]
+    if meet:
+        with pytest.raises(ConfigError, match=r"prometheus\.port and web\.port are both 9464, where only one"):
+            config.effective(None, {}, {"set_": settings})
+        settings.append("web.enabled=false")
+    found = config.effective(None, {}, {"set_": settings}).config
+    assert found.web.port == found.prometheus.port
 
 
 def problems(tmp_path: Path, content: bytes) -> tuple[str, ...]:

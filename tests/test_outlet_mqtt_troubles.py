@@ -56,12 +56,6 @@ def test_a_name_that_nobody_has() -> None:
     assert trouble_with(1883, host="x" * 300 + ".invalid").startswith("Cannot find 'xxx")
 
 
-def test_a_password_in_the_wrong_place_is_not_told() -> None:
-    with sending(1883, host="ann:secret@broker.local") as outlet:
-        assert "mqtt.host holds more than a name" in trouble(outlet)
-        assert "secret" not in str(outlet.status())
-
-
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_server_that_takes_connections_and_says_nothing(tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "ANSWER_S", 0.2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Iterator
 from typing import Any, Callable, NamedTuple, get_args, get_origin
 
@@ -12,10 +13,11 @@ from edge.config.document import KEYS, Found, Given, Problem, shown
 from edge.config.settings import Config
 from edge.errors import ConfigError
 from edge.expectations import unmet
-from edge.outlets.settings import require_address, require_topic
+from edge.outlets.settings import PrometheusSettings, require_address, require_host, require_topic
 from edge.privacy import PrivacySettings
 from edge.runtimes.edgetpu.options import require_devices
 from edge.schedule import Schedule
+from edge.web.settings import WebSettings
 
 
 class Effective(NamedTuple):
@@ -72,6 +74,12 @@ def contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             f"web.address is {shown(config.web.address)}, where others can reach the page, and there is no token: "
             "write one into a file that only the service may read, and name it in web.token_file.",
         )
+    if config.prometheus.enabled and config.web.enabled and _meet(config.prometheus, config.web):
+        yield (
+            ("prometheus.port", "web.port", "prometheus.address", "web.address", "prometheus.enabled", "web.enabled"),
+            f"prometheus.port and web.port are both {config.web.port}, where only one can listen: give one of them "
+            "another.",
+        )
     if config.mqtt.user is None and config.mqtt.password_file is not None:
         yield (("mqtt.password_file", "mqtt.user"), "mqtt.password_file is given, and no mqtt.user: give both or none.")
     if (config.mqtt.cert_file is None) != (config.mqtt.key_file is None):
@@ -79,6 +87,12 @@ def contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
             ("mqtt.cert_file", "mqtt.key_file"),
             "mqtt.cert_file and mqtt.key_file belong together: give both or none.",
         )
+
+
+def _meet(one: PrometheusSettings, other: WebSettings) -> bool:
+    """Whether two servers would listen at one port."""
+    addresses = {ipaddress.ip_address(one.address), ipaddress.ip_address(other.address)}
+    return one.port == other.port and (len(addresses) == 1 or any(each.is_unspecified for each in addresses))
 
 
 def _problems(given: Given) -> Iterator[str]:
@@ -105,6 +119,8 @@ def _further(key: str, value: Any) -> Iterator[str]:
         yield from _refusal(require_devices, (value,) if isinstance(value, str) else value)
     elif key in ("web.address", "prometheus.address"):
         yield from _refusal(require_address, value)
+    elif key == "mqtt.host":
+        yield from _refusal(require_host, value)
     elif key in ("mqtt.prefix", "mqtt.name", "mqtt.discovery") and value is not None:
         yield from _refusal(require_topic, value)
     elif key == "schedule":

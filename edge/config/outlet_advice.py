@@ -36,8 +36,6 @@ def warnings(config: Config) -> Iterator[str]:
         yield from _of_prometheus(config.prometheus)
     if config.web.enabled:
         yield from _of_web(config.web)
-    if config.prometheus.enabled and config.web.enabled and config.prometheus.port == config.web.port:
-        yield f"prometheus.port and web.port are both {config.web.port}: give one of them another."
 
 
 def _of_mqtt(mqtt: MqttSettings) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Optional
 
 import msgspec
@@ -12,6 +13,9 @@ from edge.errors import ConfigError
 Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 _MOST_TOPIC = 200
+_MOST_HOST = 253
+_WITH_PORT = re.compile(r"(?:[^:/\s]+|\[[^]]*\]):[0-9]+")
+_NOT_IN_HOSTS = re.compile(r"[\s/:?#\[\]\\\x00-\x1f\x7f]")
 
 
 class MqttSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,6 +77,34 @@ def require_address(text: str) -> None:
         ) from None
 
 
+def require_host(text: str) -> None:
+    """Make sure that a text is a broker's name or address and nothing more.
+
+    Raises:
+        ConfigError: it is not. The sentence tells nothing that stands before an @, which may be a password.
+    """
+    import ipaddress
+
+    if "@" in text:
+        raise ConfigError(
+            "mqtt.host holds more than a broker's name: expected that alone, such as broker.local; a user's name goes "
+            "into mqtt.user, and the password into the file that mqtt.password_file names."
+        )
+    if ":" in text:
+        try:
+            ipaddress.IPv6Address(text)
+            return
+        except ValueError:
+            pass
+    if _WITH_PORT.fullmatch(text):
+        raise ConfigError(f"mqtt.host is {text[:_MOST_HOST]!r}: give the port in mqtt.port, and the name alone here.")
+    if not text or len(text) > _MOST_HOST or _NOT_IN_HOSTS.search(text):
+        raise ConfigError(
+            f"mqtt.host is {text[:_MOST_HOST]!r}: expected a broker's name or its IP address and nothing more, such as "
+            "broker.local, 192.168.1.5 or fd00::5."
+        )
+
+
 def require_topic(text: str) -> None:
     """Make sure that a text can be a part of MQTT topics.
 
@@ -84,7 +116,7 @@ def require_topic(text: str) -> None:
     if edges or len(text) > _MOST_TOPIC or any(each in "+#" or _is_refused(each) for each in text):
         raise ConfigError(
             f"{text[:_MOST_TOPIC]!r} cannot be part of a topic: expected up to {_MOST_TOPIC} characters, no control "
-            "characters and no +, # and $ among them, such as edge."
+            "characters and no + and # among them, no $ at the beginning and no / at either end, such as edge."
         )
 
 

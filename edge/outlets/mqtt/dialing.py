@@ -41,13 +41,8 @@ def port_of(settings: MqttSettings) -> int:
 
 def where(settings: MqttSettings) -> str:
     """The broker's address for a person."""
-    host = shown_host(settings)
+    host = settings.host
     return f"{'mqtts' if settings.tls else 'mqtt'}://{f'[{host}]' if ':' in host else host}:{port_of(settings)}"
-
-
-def shown_host(settings: MqttSettings) -> str:
-    """The broker's name, without the password that somebody may have put before it."""
-    return settings.host.rpartition("@")[2]
 
 
 def dial(settings: MqttSettings, until_s: float) -> socket.socket:
@@ -72,14 +67,12 @@ def dial(settings: MqttSettings, until_s: float) -> socket.socket:
 
 def _connected(settings: MqttSettings, until_s: float) -> socket.socket:
     place = where(settings)
-    if "@" in settings.host or "/" in settings.host:
-        raise LostError("mqtt.host holds more than a name or an address: expected that alone, such as broker.local.")
     try:
         found = socket.getaddrinfo(settings.host, port_of(settings), type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         why = getattr(error, "strerror", None) or "it is no name"
         raise LostError(
-            f"Cannot find {shown_host(settings)!r} ({why}): check mqtt.host, and this machine's network and DNS."
+            f"Cannot find {settings.host!r} ({why}): check mqtt.host, and this machine's network and DNS."
         ) from None
     failure: Optional[OSError] = None
     for tried, (family, kind, protocol, _, address) in enumerate(found):
@@ -131,7 +124,7 @@ def _why_not_trusted(error: ssl.SSLCertVerificationError, settings: MqttSettings
     if error.verify_code == _NOT_YET_VALID:
         return "is not valid yet: set this machine's clock."
     if error.verify_code in (_OTHER_NAME, _OTHER_ADDRESS):
-        return f"is for another name than {shown_host(settings)!r}: give the one in the certificate as mqtt.host."
+        return f"is for another name than {settings.host!r}: give the one in the certificate as mqtt.host."
     if error.verify_code in _UNKNOWN_AUTHORITY:
         known = f"that of mqtt.ca_file, {settings.ca_file!r}" if settings.ca_file else "one that this system knows"
         return f"is of another authority than {known}: name the file with its authority in mqtt.ca_file."
