@@ -353,7 +353,7 @@ def test_edge_run_through_three_deaths_of_the_broker_and_its_own(
         reading.join()
         assert process.wait() == 0
         assert process.stderr
-        assert "MQTT: " in process.stderr.read()
+        assert "mqtt: " in process.stderr.read()
     classified = [json.loads(line)["sequence"] for line in lines]
     until(lambda: texts(listener.of(f"{BASE}/availability"))[-1] == "offline")
     assert without_repeats(sequences(listener)) == classified

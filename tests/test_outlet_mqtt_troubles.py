@@ -47,7 +47,7 @@ def test_nobody_listens(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Non
             broker.start()
             until(lambda: outlet.status().delivered)
             assert outlet.status().trouble is None
-    assert [each.getMessage().partition(":")[0] for each in caplog.records] == ["MQTT", "MQTT"]
+    assert [each.getMessage().partition(":")[0] for each in caplog.records] == ["mqtt", "mqtt"]
     assert caplog.records[1].getMessage().endswith("is connected.")
 
 

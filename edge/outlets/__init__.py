@@ -82,7 +82,7 @@ class Trouble:
         """Begin without any.
 
         Args:
-            outlet: what to call it, such as "MQTT".
+            outlet: what to call it, its section of the configuration, such as "mqtt".
         """
         self.sentence: Optional[str] = None
         self._outlet = outlet

@@ -60,7 +60,7 @@ class Mqtt:
         self._base = f"{settings.prefix}/{settings.name or host_name()}"
         self._outbox = Outbox(settings.buffer)
         self._label: Union[str, object, None] = _NO_FRAME
-        self._trouble = Trouble("MQTT")
+        self._trouble = Trouble("mqtt")
         self._backoff = _Backoff(*retry_s)
         self._instance = secrets.token_hex(8)
         self._version_5 = True

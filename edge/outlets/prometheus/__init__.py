@@ -48,7 +48,7 @@ class Prometheus:
         self._loopback = ipaddress.ip_address(settings.address).is_loopback
         self._overview: Optional[Overview] = None
         self._texts = _Texts(lambda: self._families.collect(self._overview))
-        self._trouble, self._failure = Trouble("Prometheus"), Trouble("Prometheus")
+        self._trouble, self._failure = Trouble("prometheus"), Trouble("prometheus")
         self._server = Server(settings.address, settings.port, self._answer, self._trouble)
 
     def begin(self, overview: Overview) -> None:
