@@ -175,13 +175,13 @@ class Service:
             self.pulse.trouble = lambda: recording.journal.status().why
             self._signals.grace_s = _FLUSH_S
         overview.told_by += [self._told, self._outlets.told]
-        overview.on_truth.append(self._events.truth)
         if before:
             self._outlets.change(config)
         board = self._recording is not None or self._outlets.any or self._output.wants_board
         # From one moment to the next: what somebody says is said to the one run or the other.
         said = before.truths.hand_over() if before else None
         overview.begin(said, watches_board=board)
+        overview.on_truth.append(self._events.truth)  # not before: a truth that goes on is no news
         self._outlets.begin(overview)
         if self._recording:
             self._recording.answer()
