@@ -170,14 +170,14 @@ def test_what_is_said_in_the_middle_of_a_reload_is_heard_or_refused(
         enough.set()
         saying.join()
         assert mqtt.overview.truth == heard[-1]
-        ask(socket_path(tmp_path / "field.db"), {"do": "truth", "name": "rule", "by": "ann"})
-        heard.append("rule, ruler")
+        ask(socket_path(tmp_path / "field.db"), {"do": "truth", "name": "digital clock", "by": "ann"})
+        heard.append("digital clock")
         wait_for(lambda: mqtt.events[-1].kind == "truth set")
         told = msgspec.structs.replace(told, fps=90)
         signals.on_reload()
         wait_for(lambda: len(mqtt.runs) == 7 and mqtt.events[-1].kind == "reloaded")
         assert mqtt.overview.truth == heard[-1]
-        assert mqtt.events[-2].text == "ann says that this is before the camera: rule, ruler."  # and that only once
+        assert mqtt.events[-2].text == "ann says that this is before the camera: digital clock."  # and that only once
         assert mqtt.events[-3].kind != "truth set" or mqtt.events[-3].detail["by"] != "ann"
 
 
