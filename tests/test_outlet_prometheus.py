@@ -359,5 +359,5 @@ def test_other_addresses(address: str) -> None:
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(OutletError, match=r"prometheus-client is not installed: pip install .edge-runner\[prometheus"):
+    with pytest.raises(OutletError, match=r"prometheus-client is not installed: in the .* -e '\.\[prometheus\]'"):
         Prometheus(PrometheusSettings())

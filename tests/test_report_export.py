@@ -184,5 +184,5 @@ def test_a_run_under_way_has_no_end(tmp_path: Path) -> None:
 
 def test_without_pyarrow_it_says_what_to_install(field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(ConfigError, match=r'pip install "edge-runner\[parquet\]"'):
+    with pytest.raises(ConfigError, match=r"pip install -e '\.\[parquet\]'`.* --extras parquet`; or take csv"):
         write(field, "frames", "parquet", io.BytesIO())

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 # Who may import whom, lowest first: a module imports only from layers below its own.
 LAYERS = [
-    {"edge", "edge.errors", "edge.expectations", "edge.notify", "edge.resources", "edge.signals"},
+    {"edge", "edge.errors", "edge.expectations", "edge.extras", "edge.notify", "edge.resources", "edge.signals"},
     {"edge.records", "edge.schedule"},
     {"edge.images", "edge.labels", "edge.motion", "edge.privacy", "edge.stats", "edge.tensors", "edge.utc"},
     {"edge.cameras", "edge.device", "edge.histogram", "edge.runtimes"},
@@ -88,7 +88,7 @@ def test_imports_go_downward_only() -> None:
 
 
 def test_cameras_and_runtimes_do_not_know_each_other() -> None:
-    allowed = {"edge.errors", "edge.expectations", "edge.images", "edge.privacy", "edge.records"}
+    allowed = {"edge.errors", "edge.expectations", "edge.extras", "edge.images", "edge.privacy", "edge.records"}
     for name, path in modules("edge").items():
         if package_of(name) in ("edge.cameras", "edge.runtimes"):
             outside = {other for other in imports(path) if package_of(other) != package_of(name)}

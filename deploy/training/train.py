@@ -119,7 +119,7 @@ def _check_installed() -> None:
     for name in _NEEDED:
         if importlib.util.find_spec(name) is None:
             raise RuntimeUnavailableError(
-                f'Training needs {name}, which is not installed: `pip install "edge-runner[convert]"`.'
+                f"Training needs {name}, which is not installed: {heavy.HOW_TO_INSTALL}."
             )
 
 

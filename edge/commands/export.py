@@ -31,7 +31,7 @@ def export(journal: Optional[Path], form: str, table: str, out: Optional[Path]) 
 
     frames: those that were kept, each with how many it stands for and the backend that answered; their truth is as
     known today. windows: a minute each, with all frames; latencies are without warm-up, and without what the CPU
-    answered in place of an accelerator. Times are UTC. Parquet needs --out, and `pip install "edge-runner[parquet]"`.
+    answered in place of an accelerator. Times are UTC. Parquet needs --out, and the extra "parquet".
     """
     path = require_journal(journal)
     if out is None and form == "parquet":

@@ -26,8 +26,8 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     """Make a page of what journals tell: latency, accuracy, temperature, drops and what went wrong.
 
     JOURNAL is what `edge run --journal` writes, also while it does; $EDGE_JOURNAL or the installed service's where none
-    is given. Several are shown side by side and merged. The page needs `pip install "edge-runner[report]"`, --json does
-    not.
+    is given. Several are shown side by side and merged. The page needs the extra "report" (matplotlib, Jinja2), --json
+    does not.
     """
     import msgspec
 

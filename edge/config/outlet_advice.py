@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from edge.config.secret_files import doubts
 from edge.config.settings import Config
+from edge.extras import how_to_install
 from edge.outlets import host_name
-from edge.outlets.packages import PACKAGES, how_to_install, is_installed
+from edge.outlets.packages import PACKAGES, is_installed
 from edge.outlets.settings import MqttSettings, PrometheusSettings
 from edge.web.settings import WebSettings
 

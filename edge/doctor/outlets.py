@@ -14,6 +14,7 @@ from edge import device
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, blocks, note, ok, warning
 from edge.doctor.imports import try_import
+from edge.extras import how_to_install
 
 if TYPE_CHECKING:
     from edge.outlets.settings import MqttSettings, PrometheusSettings
@@ -52,7 +53,7 @@ def examine(case: Case) -> Iterator[Finding]:
 
 
 def _of_package(name: str) -> Iterator[Finding]:
-    from edge.outlets.packages import PACKAGES, how_to_install
+    from edge.outlets.packages import PACKAGES
 
     package = PACKAGES[name]
     found = try_import(package.module)

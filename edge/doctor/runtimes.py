@@ -10,13 +10,14 @@ from typing import Optional
 
 from edge.doctor.case import Case
 from edge.doctor.findings import Finding, blocks, ok, warning
+from edge.extras import how_to_install
 
 MODULES = {"litert": "ai_edge_litert.interpreter", "tflite": "tflite_runtime.interpreter"}
 """By the runtime's name, in the order in which `auto` takes them."""
 _PACKAGES = {"litert": "ai-edge-litert", "tflite": "tflite-runtime"}
 _FIXES = {
     "litert": "`pip install ai-edge-litert` (64-bit x86 or ARM, Python 3.9 to 3.13).",
-    "tflite": "`pip install 'edge-runner[tflite]'` (Python 3.11 and older, numpy below 2).",
+    "tflite": f"{how_to_install('tflite')} (Python 3.11 and older, numpy below 2).",
 }
 
 

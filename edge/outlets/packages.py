@@ -28,8 +28,3 @@ def is_installed(outlet: str) -> bool:
     with contextlib.suppress(ValueError):  # of a package that has no spec
         return importlib.util.find_spec(PACKAGES[outlet].module.partition(".")[0]) is not None
     return False
-
-
-def how_to_install(outlet: str) -> str:
-    """How the package comes into the environment of whoever reads this, or into the service's."""
-    return f'pip install "edge-runner[{outlet}]", or for the service sudo systemd/install.sh --extras {outlet}'

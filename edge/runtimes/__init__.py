@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge.errors import ConfigError, RuntimeUnavailableError
+from edge.extras import how_to_install
 
 RUNTIMES = {
     "litert": "edge.runtimes.cpu:LiteRt",
@@ -171,7 +172,7 @@ def require(name: str) -> Callable[[Path, int], Runtime]:
             return _load(candidate)
     raise RuntimeUnavailableError(
         "No TensorFlow Lite runtime is installed: `pip install ai-edge-litert` (64-bit x86 or ARM), or "
-        "`pip install 'edge-runner[tflite]'` on Python 3.11 and older."
+        f"on Python 3.11 and older the older one, {how_to_install('tflite')}."
     )
 
 

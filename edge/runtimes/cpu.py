@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Optional
 
 from edge.errors import ModelError, RuntimeUnavailableError
+from edge.extras import how_to_install
 from edge.runtimes import OnEvent, TensorDetails
 
 
@@ -135,7 +136,7 @@ class TfliteRuntime(_Cpu):
 
     package = "tflite-runtime"
     module = "tflite_runtime"
-    advice = "`pip install 'edge-runner[tflite]'` (Python 3.11 and older, numpy below 2)"
+    advice = f"{how_to_install('tflite')} (Python 3.11 and older, numpy below 2)"
 
 
 def _details(entry: dict[str, Any]) -> TensorDetails:

@@ -10,8 +10,8 @@ import threading
 from typing import Any, Optional
 
 from edge.errors import OutletError
+from edge.extras import how_to_install
 from edge.outlets import CLOSE_S, OutletStatus, Trouble
-from edge.outlets.packages import how_to_install
 from edge.overview import Overview
 from edge.privacy import PrivacySettings
 from edge.records import Event, Frame, Record

@@ -14,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from deploy.heavy import HOW_TO_INSTALL
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 BACKBONE = "efficientnet_lite0"
@@ -48,7 +50,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=30)
     options = parser.parse_args()
     if importlib.util.find_spec("keras") is None:
-        print('Training was not measured: it needs TensorFlow, `pip install "edge-runner[convert]"`.')
+        print(f"Training was not measured: it needs TensorFlow; {HOW_TO_INSTALL}.")
         return
     flowers = Path(os.environ.get("EDGE_TEST_DATA", ROOT.parent / "shared" / "data")) / "flowers"
     if not flowers.is_dir():

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from typing import Optional, Union
 
 from edge.errors import OutletError
+from edge.extras import how_to_install
 from edge.outlets import CLOSE_S, OutletStatus, Trouble, host_name
 from edge.outlets.mqtt.connection import Connection
 from edge.outlets.mqtt.dialing import LostError, where
 from edge.outlets.mqtt.messages import Message, Topics, change, happened, label_of
 from edge.outlets.mqtt.sender import Outbox, Sender
-from edge.outlets.packages import how_to_install
 from edge.outlets.settings import MqttSettings
 from edge.overview import Overview
 from edge.records import Event, Record

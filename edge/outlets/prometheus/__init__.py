@@ -9,9 +9,9 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Callable, Optional
 
 from edge.errors import OutletError
+from edge.extras import how_to_install
 from edge.outlets import OutletStatus, Trouble
 from edge.outlets.hosts import is_own, own_names
-from edge.outlets.packages import how_to_install
 from edge.outlets.prometheus.counts import Counts
 from edge.outlets.prometheus.server import HEAD_BYTES, Server
 from edge.outlets.prometheus.wire import Response, parse, refusal, response

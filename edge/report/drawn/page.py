@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge.errors import ConfigError
+from edge.extras import how_to_install
 from edge.report import words
 from edge.report.drawn import answers, head, plots, tables
 from edge.report.drawn.drawing import PALETTE, Picture, quietly
@@ -43,7 +44,7 @@ def require() -> None:
     for name in ("jinja2", "matplotlib"):
         if importlib.util.find_spec(name) is None:
             raise ConfigError(
-                f'The page needs {name}, which is not installed: `pip install "edge-runner[report]"`, or take --json.'
+                f"The page needs {name}, which is not installed: {how_to_install('report')}; or take --json."
             )
 
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from edge.errors import ConfigError
+from edge.extras import how_to_install
 from edge.report.exports.exported import INTEGER, JSON, NUMBER, TABLES, TEXT, UTC, Columns, Table
 from edge.report.reading import Reader
 
@@ -73,8 +74,7 @@ def _parquet(table: Table, chunks: Iterator[Columns], out: BinaryIO) -> int:
         from pyarrow import parquet
     except ImportError as error:
         raise ConfigError(
-            f'Parquet needs {error.name}, which is not installed: `pip install "edge-runner[parquet]"`, '
-            "or take csv or jsonl."
+            f"Parquet needs {error.name}, which is not installed: {how_to_install('parquet')}; or take csv or jsonl."
         ) from None
     types = {
         UTC: pa.timestamp("ns", "UTC"),
