@@ -28,7 +28,7 @@ DISCOVERED = re.compile(r"(?P<component>\w+)/(?P<node>[a-zA-Z0-9_-]+)/(?P<object
 
 def may_be_a_name(text: str) -> bool:
     try:
-        require_topic(text)
+        require_topic("mqtt.name", text)
     except ConfigError:
         return False
     return True

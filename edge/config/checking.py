@@ -13,7 +13,7 @@ from edge.config.document import KEYS, Found, Given, Problem, shown
 from edge.config.settings import Config
 from edge.errors import ConfigError
 from edge.expectations import unmet
-from edge.outlets.settings import PrometheusSettings, require_address, require_host, require_topic
+from edge.outlets.settings import PrometheusSettings, require_address, require_host, require_prefix, require_topic
 from edge.privacy import PrivacySettings
 from edge.runtimes.edgetpu.options import require_devices
 from edge.schedule import Schedule
@@ -118,19 +118,21 @@ def _further(key: str, value: Any) -> Iterator[str]:
     elif key == "runtime.device":
         yield from _refusal(require_devices, (value,) if isinstance(value, str) else value)
     elif key in ("web.address", "prometheus.address"):
-        yield from _refusal(require_address, value)
+        yield from _refusal(require_address, key, value)
     elif key == "mqtt.host":
         yield from _refusal(require_host, value)
-    elif key in ("mqtt.prefix", "mqtt.name", "mqtt.discovery") and value is not None:
-        yield from _refusal(require_topic, value)
+    elif key in ("mqtt.prefix", "mqtt.name") and value is not None:
+        yield from _refusal(require_topic, key, value)
+    elif key == "mqtt.discovery" and value is not None:
+        yield from _refusal(require_prefix, key, value)
     elif key == "schedule":
         for text in value:
             yield from _refusal(Schedule.parse, [text])
 
 
-def _refusal(judge: Callable[[Any], object], value: object) -> tuple[str, ...]:
+def _refusal(judge: Callable[..., object], *given: object) -> tuple[str, ...]:
     try:
-        judge(value)
+        judge(*given)
     except ConfigError as error:
         return error.problems
     return ()

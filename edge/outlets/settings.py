@@ -14,6 +14,7 @@ Port = Annotated[int, Meta(ge=1, le=65_535)]
 
 _MOST_TOPIC = 200
 _MOST_HOST = 253
+_SWITCHES = ("true", "false", "yes", "no", "on", "off")
 _WITH_PORT = re.compile(r"(?:[^:/\s]+|\[[^]]*\]):[0-9]+")
 _NOT_IN_HOSTS = re.compile(r"[\s/:?#\[\]\\\x00-\x1f\x7f]")
 
@@ -60,8 +61,8 @@ class PrometheusSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     port: Port = 9464
 
 
-def require_address(text: str) -> None:
-    """Make sure that a text is an address to listen at.
+def require_address(key: str, text: str) -> None:
+    """Make sure that a key's text is an address to listen at.
 
     Raises:
         ConfigError: it is no IP address.
@@ -72,8 +73,8 @@ def require_address(text: str) -> None:
         ipaddress.ip_address(text)
     except ValueError:
         raise ConfigError(
-            f"{text!r} is no address to listen at: expected 127.0.0.1 (this machine only), 0.0.0.0 (all), or one of "
-            "this machine's IP addresses."
+            f"{key} is {text[:_MOST_HOST]!r}: expected an address to listen at, 127.0.0.1 (localhost, for this machine "
+            "only), 0.0.0.0 (for all), or one of this machine's IP addresses."
         ) from None
 
 
@@ -105,8 +106,8 @@ def require_host(text: str) -> None:
         )
 
 
-def require_topic(text: str) -> None:
-    """Make sure that a text can be a part of MQTT topics.
+def require_topic(key: str, text: str) -> None:
+    """Make sure that a key's text can be a part of MQTT topics.
 
     Raises:
         ConfigError: it is empty or long, or holds what has a meaning in topics or is not to be in one: Mosquitto ends
@@ -115,9 +116,22 @@ def require_topic(text: str) -> None:
     edges = not text or text.startswith(("$", "/")) or text.endswith("/")
     if edges or len(text) > _MOST_TOPIC or any(each in "+#" or _is_refused(each) for each in text):
         raise ConfigError(
-            f"{text[:_MOST_TOPIC]!r} cannot be part of a topic: expected up to {_MOST_TOPIC} characters, no control "
+            f"{key} is {text[:_MOST_TOPIC]!r}: expected a part of topics, up to {_MOST_TOPIC} characters, no control "
             "characters and no + and # among them, no $ at the beginning and no / at either end, such as edge."
         )
+
+
+def require_prefix(key: str, text: str) -> None:
+    """Make sure that a key's text can be Home Assistant's prefix, and is not meant to switch something on or off.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if text.lower() in _SWITCHES:
+        raise ConfigError(
+            f"{key} is {text}: expected Home Assistant's prefix, such as homeassistant, or null for none."
+        )
+    require_topic(key, text)
 
 
 def _is_refused(character: str) -> bool:
