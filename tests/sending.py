@@ -45,10 +45,10 @@ def until(true: Callable[[], object], limit_s: float = 10.0) -> None:
 
 
 @contextlib.contextmanager
-def sending(port: int, **settings: Any) -> Iterator[Mqtt]:
+def sending(port: int, retry_s: tuple[float, float] = SOON_S, **settings: Any) -> Iterator[Mqtt]:
     """An outlet, to a broker on this machine unless told otherwise."""
     about = {"enabled": True, "host": "127.0.0.1", "port": port, "name": "shed", **settings}
-    outlet = Mqtt(MqttSettings(**about), retry_s=SOON_S)
+    outlet = Mqtt(MqttSettings(**about), retry_s=retry_s)
     try:
         yield outlet
     finally:

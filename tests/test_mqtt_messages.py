@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge.outlets.mqtt.messages import LONGEST_BYTES, Topics, change, encode, happened, label_of, state
+from edge.outlets.mqtt.messages import LONGEST_BYTES, Topics, change, encode, happened, state
 from edge.records import Prediction
 from tests.sending import LABELS, event, overview, record
 
@@ -34,13 +34,6 @@ def test_a_change_tells_what_came_first_now_and_before() -> None:
         "backend": "cpu",
         "truth": "tabby cat",
     }
-
-
-def test_a_frame_without_an_answer_is_a_change_too() -> None:
-    empty = replace(record(1), predictions=())
-    assert label_of(empty) is None
-    told = json.loads(encode(change(empty, "tabby cat")))
-    assert (told["label"], told["class_id"], told["score"]) == (None, None, None)
 
 
 def test_a_frame_is_what_edge_run_prints() -> None:

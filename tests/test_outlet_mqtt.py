@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from edge.outlets import Leaving
-from edge.outlets.mqtt import Mqtt
+from edge.outlets.mqtt import Mqtt, sender
 from edge.outlets.mqtt.outlet import client_id
 from edge.outlets.settings import MqttSettings
 from tests.broker import Broker, Listener
@@ -235,6 +235,35 @@ def test_the_state_comes_without_changes_too(broker: Broker, listener: Listener)
     assert heard(listener, "change") == []
 
 
+def test_a_long_queue_does_not_hold_up_the_state(tmp_path: Path) -> None:
+    with Broker(tmp_path, more="max_inflight_messages 1") as broker, Listener(broker.port) as listener:
+        with sending(broker.port, buffer=3000) as outlet:
+            Run(outlet).change(3000)
+            until(lambda: not outlet.status().waiting, 30)
+            until(lambda: len(heard(listener, "change")) == 3000)
+        topics = [each.topic.rpartition("/")[2] for each in listener.messages]
+    assert "state" in topics[:100]
+
+
+def test_who_is_said_to_be_offline_says_that_it_is_not(
+    broker: Broker, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sender, "_INSIST_S", 0.3)
+    with sending(broker.port) as outlet:
+        until(lambda: listener.of(f"{BASE}/availability"))
+        said = ["online"]
+        for others in (["-m", "offline"], ["-n"], ["-m", "online"]):
+            command = ["mosquitto_pub", "-p", str(broker.port), "-t", f"{BASE}/availability", "-r", "-q", "1", *others]
+            subprocess.run(command, check=True)
+            said += {"offline": ["offline", "online"], "-n": ["", "online"], "online": ["online"]}[others[-1]]
+            until(lambda said=said: texts(listener.of(f"{BASE}/availability")) == said)
+        assert outlet.status().trouble is None
+    said.append("offline")
+    until(lambda: texts(listener.of(f"{BASE}/availability")) == said)
+    with Listener(broker.port, f"{BASE}/availability") as late:
+        until(lambda: texts(late.messages) == ["offline"])
+
+
 def test_changes_without_end_do_not_send_a_state_each(broker: Broker, listener: Listener) -> None:
     with sending(broker.port) as outlet:
         run = Run(outlet)
@@ -296,6 +325,14 @@ def test_home_assistant_is_told_what_there_is_and_again_when_it_comes_back(broke
     with Listener(broker.port, "ha/#") as late:
         until(lambda: len(late.messages) == len(first))
         assert all(each.retain for each in late.messages)
+
+
+def test_home_assistant_shows_the_whole_name(broker: Broker) -> None:
+    told = {"name": "garden/pi", "prefix": "a/b", "discovery": "ha"}
+    with sending(broker.port, **told) as outlet, Listener(broker.port, "ha/+/+/+/config") as home_assistant:
+        Run(outlet)
+        until(lambda: home_assistant.messages)
+        assert json.loads(home_assistant.messages[0].payload)["device"]["name"] == "garden/pi"
 
 
 def test_a_client_id_is_the_devices_own_and_one_that_any_broker_takes() -> None:

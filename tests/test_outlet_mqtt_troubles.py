@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from edge.outlets.settings import MqttSettings
 from tests.broker import Broker, Listener, free_port, mute_server
 from tests.certificates import certify
 from tests.conftest import ROOT
-from tests.sending import BASE, LABELS, Run, event, heard, sending, texts, until
+from tests.sending import BASE, LABELS, Run, event, heard, sending, texts, until, without_repeats
 
 
 def trouble(outlet: Mqtt) -> str:
@@ -43,7 +45,10 @@ def test_nobody_listens(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> Non
             told = f"Nothing listens at {place}: start the broker, or check mqtt.host and mqtt.port."
             assert trouble(outlet) == told
             Run(outlet).change(1)
-            time.sleep(0.3)  # some attempts
+            with socket.create_server(("127.0.0.1", broker.port)) as other:  # another trouble, which is told no more
+                for _ in range(3):
+                    other.accept()[0].close()
+                assert "ended the connection before it answered" in str(outlet.status().trouble)
             broker.start()
             until(lambda: outlet.status().delivered)
             assert outlet.status().trouble is None
@@ -239,26 +244,40 @@ def test_a_message_that_is_too_long_for_the_broker(tmp_path: Path) -> None:
         assert [each["number"] for each in heard(listener, "event")] == [1]
 
 
-class OldBroker:
-    """Knows MQTT 3.1.1 only."""
+class ScriptedBroker:
+    """Ends a connection where it does not take a message; a context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int, takes: Callable[[str, bytes, int], bool] = lambda *_: True) -> None:
+        """Begin to listen.
+
+        Args:
+            version: of the protocol, as CONNECT has it: 4 is MQTT 3.1.1; others are refused.
+            takes: whether it takes a message; gets its topic, its payload, and which one of the connection it is.
+        """
         self.levels: list[int] = []
-        self.published = 0
+        self._version, self._takes, self._ended = version, takes, False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> ScriptedBroker:
         self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended = True
+        socket.create_connection(self._listener.getsockname()).close()
+        self._thread.join(20)
+        self._listener.close()
 
     def _serve(self) -> None:
-        while True:
+        while not self._ended:
             client, _ = self._listener.accept()
-            with client, client.makefile("rb") as said:
+            with client, client.makefile("rb") as said, contextlib.suppress(ConnectionError):
                 self._talk(client, said)
-            if self.published:
-                return
 
     def _talk(self, client: socket.socket, said: Any) -> None:
+        published, new = 0, self._version == 5
         while head := said.read(1):
             size, shift = 0, 0
             while True:
@@ -270,26 +289,87 @@ class OldBroker:
             body = said.read(size)
             if head[0] >> 4 == 1:
                 self.levels.append(body[6])
-                client.sendall(b"\x20\x02\0" + bytes([body[6] != 4]))
-                if body[6] != 4:
+                refusal = 0 if body[6] == self._version else 1
+                client.sendall(b"\x20\x03\0\0\0" if new and not refusal else bytes([0x20, 2, 0, refusal]))
+                if refusal:
                     return
             elif head[0] >> 4 == 3:
-                length = int.from_bytes(body[:2], "big")
-                client.sendall(b"\x40\x02" + body[2 + length : 4 + length])
-                self.published += 1
-
-    def close(self) -> None:
-        self._thread.join(20)
-        self._listener.close()
+                end = 2 + int.from_bytes(body[:2], "big")
+                payload = body[end + 3 + body[end + 2] :] if new else body[end + 2 :]
+                published += 1
+                if not self._takes(body[2:end].decode(), payload, published):
+                    return
+                client.sendall(b"\x40\x02" + body[end : end + 2])
 
 
 def test_a_broker_of_an_older_version() -> None:
-    with closing(OldBroker()) as broker, sending(broker.port) as outlet:
+    with ScriptedBroker(4) as broker, sending(broker.port) as outlet:
         Run(outlet).change(50)
         until(lambda: outlet.status().delivered > 50)
         assert outlet.status().trouble is None
         outlet.close()
     assert broker.levels == [5, 4]
+
+
+def test_a_message_that_an_old_broker_never_takes_does_not_hold_up_the_others_for_ever() -> None:
+    came: list[int] = []
+
+    def takes(topic: str, payload: bytes, _: int) -> bool:
+        short = len(payload) < 1000
+        if topic == f"{BASE}/change" and short:
+            came.append(json.loads(payload)["sequence"])
+        return short
+
+    with ScriptedBroker(4, takes) as broker, sending(broker.port) as outlet:
+        run = Run(outlet)
+        run.change(3)
+        outlet.event(event(0, text="x" * 1000))
+        run.change(30)
+        until(lambda: not outlet.status().waiting)
+        assert outlet.status().dropped == 1
+        assert f"{BASE}/event (1" in str(outlet.status().trouble)
+        assert "bytes, at which it ended 3 connections)" in str(outlet.status().trouble)
+    assert without_repeats(came) == list(range(33))
+    assert len(broker.levels) == 1 + 4
+
+
+def test_an_old_broker_that_is_killed_loses_nothing_that_it_takes_at_last() -> None:
+    refused = iter([False, False])
+
+    def takes(topic: str, _: bytes, __: int) -> bool:
+        return topic != f"{BASE}/change" or next(refused, True)
+
+    with ScriptedBroker(4, takes) as broker, sending(broker.port) as outlet:
+        Run(outlet).change(30)
+        until(lambda: not outlet.status().waiting)
+        assert outlet.status().dropped == 0
+
+
+def test_a_connection_that_was_good_is_followed_by_another_soon() -> None:
+    patience = {"retry_s": (0.02, 60), "state_s": 0.1}
+    with ScriptedBroker(5, lambda _, __, number: number < 3) as broker, sending(broker.port, **patience) as outlet:
+        Run(outlet)
+        # Each ends with a state on its way; if that made attempts rare, the last one would come after a minute.
+        until(lambda: len(broker.levels) > 12, 15)
+
+
+@pytest.mark.parametrize("lacks", ["_create_socket", "_in_packet"])
+def test_a_paho_that_keeps_other_things_to_itself(tmp_path: Path, lacks: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from paho.mqtt.client import Client
+
+    def read_without(client: Any) -> Any:
+        answer = read(client)
+        vars(client).pop(lacks, None)
+        return answer
+
+    read = Client.loop_read
+    if hasattr(Client, lacks):
+        monkeypatch.delattr(Client, lacks)
+    else:
+        monkeypatch.setattr(Client, "loop_read", read_without)
+    with Broker(tmp_path) as broker:
+        told = "paho-mqtt is of a version that is not known here: in the checkout"
+        assert trouble_with(broker.port).startswith(told)
 
 
 def test_closing_waits_for_nobody(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ class Buffer(Generic[T]):
             self._on_their_way[self._taken] = thing
             return self._taken, thing
 
+    def taken(self, number: int) -> T:
+        """What is on its way."""
+        with self._lock:
+            return self._on_their_way[number]
+
     def arrived(self, number: int) -> None:
         """Forget what has been delivered."""
         with self._lock:

@@ -7,6 +7,9 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
+from edge.extras import how_to_install
+from edge.outlets.mqtt.dialing import LostError
+
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
@@ -36,13 +39,25 @@ class Patient:
 
 
 def paho(client_id: str, version_5: bool, made: Callable[[], Optional[Patient]]) -> Client:
-    """Make one that takes a socket which is connected already: within one time limit, and closed whatever happens."""
+    """Make one that takes a socket which is connected already: within one time limit, and closed whatever happens.
+
+    Raises:
+        LostError: this paho is too new for that.
+    """
+    from paho.mqtt.client import Client
     from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+    if not hasattr(Client, "_create_socket"):
+        raise unfit()
     version = MQTTProtocolVersion.MQTTv5 if version_5 else MQTTProtocolVersion.MQTTv311
     client: Client = _on_made()(CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False)
     client.made = made  # type: ignore[attr-defined]
     return client
+
+
+def unfit() -> LostError:
+    """What to tell where paho is not what it was: what it keeps to itself differs."""
+    return LostError(f"paho-mqtt is of a version that is not known here: {how_to_install('mqtt')}.", slow=True)
 
 
 @functools.cache

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Callable, Optional
 
 from edge.errors import OutletError
 from edge.outlets.mqtt.buffer import Bell
-from edge.outlets.mqtt.client import Patient, paho
+from edge.outlets.mqtt.client import Patient, paho, unfit
 from edge.outlets.mqtt.dialing import LostError, dial, where
-from edge.outlets.mqtt.messages import OFFLINE
+from edge.outlets.mqtt.messages import OFFLINE, ONLINE
 from edge.outlets.secret import read_secret
 from edge.outlets.settings import MqttSettings
 
@@ -52,13 +52,18 @@ class Connection:
             instance: goes with each message there, as those of another program of the same name look the same.
             bell: wakes `step`.
             version_5: speak MQTT 5, else 3.1.1.
+
+        Raises:
+            LostError: see `paho`.
         """
         self.acknowledged: deque[tuple[int, Optional[str]]] = deque()
         """What `publish` returned, and why the broker refuses the message, None when it has it; to be taken out."""
         self.heard: deque[bytes] = deque()
         """Messages that were subscribed to and are not retained; to be taken out."""
         self.namesake = False
-        """Whether somebody else was the last to say whether we are there. MQTT 3.1.1 cannot tell."""
+        """Whether somebody else has said whether we are there. MQTT 3.1.1 cannot tell."""
+        self.denied = False
+        """Whether the last that was said of us is that we are not there."""
         self.window = _WINDOW
         self.most_bytes: Optional[int] = None
         """What the broker takes in one packet; None: it told no limit."""
@@ -169,7 +174,11 @@ class Connection:
             raise LostError(
                 f"What {self._place} sends is no MQTT ({type(error).__name__}): expected an MQTT broker."
             ) from error
-        if self._client._in_packet["remaining_length"] > _MOST_HEARD_BYTES:
+        try:
+            packet_bytes = self._client._in_packet["remaining_length"]
+        except (AttributeError, LookupError, TypeError):
+            raise unfit() from None
+        if packet_bytes > _MOST_HEARD_BYTES:
             raise LostError(f"What {self._place} sends is too long: expected an MQTT broker.")
 
     def _require(self) -> Any:
@@ -220,7 +229,8 @@ class Connection:
         elif flags.is_disconnect_packet_from_server:
             self._why = LostError(f"{place} ended the connection: {reason}.")
         else:
-            self._why = LostError(f"The connection to {place} broke: the broker has ended, or the network is gone.")
+            sentence = f"The connection to {place} broke: the broker has ended, or the network is gone."
+            self._why = LostError(sentence, unexplained=not self._version_5)
 
     def _published(self, _: Client, __: Any, number: int, reason: ReasonCode, ___: Any) -> None:
         self.acknowledged.append((number, str(reason) if reason.is_failure else None))
@@ -229,6 +239,7 @@ class Connection:
         if message.topic == self._availability:
             said_by = dict(getattr(message.properties, "UserProperty", ())).get(_INSTANCE, self._instance)
             self.namesake |= said_by != self._instance
+            self.denied = message.payload != ONLINE
         elif not message.retain:
             self.heard.append(bytes(message.payload))
 

@@ -22,16 +22,17 @@ _UNKNOWN_AUTHORITY = (18, 19, 20, 21)
 class LostError(Exception):
     """There is no connection, or none any more; the words tell why."""
 
-    def __init__(self, sentence: str, *, slow: bool = False, too_new: bool = False) -> None:
+    def __init__(self, sentence: str, *, slow: bool = False, too_new: bool = False, unexplained: bool = False) -> None:
         """Why.
 
         Args:
             sentence: for a person.
             slow: somebody has to do something about it; trying again soon is of no use.
             too_new: the broker does not know MQTT 5.
+            unexplained: the broker ended the connection, and cannot tell why, as it speaks MQTT 3.1.1.
         """
         super().__init__(sentence)
-        self.slow, self.too_new = slow, too_new
+        self.slow, self.too_new, self.unexplained = slow, too_new, unexplained
 
 
 def port_of(settings: MqttSettings) -> int:

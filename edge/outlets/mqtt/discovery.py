@@ -93,7 +93,7 @@ _ENTITIES: dict[str, tuple[str, dict[str, Any]]] = {
     "dropped": (
         _SENSOR,
         {
-            "name": "Dropped frames",
+            "name": "Not classified",
             "value_template": _NUMBER.format("dropped"),
             "unit_of_measurement": "frames",
             "state_class": "total_increasing",

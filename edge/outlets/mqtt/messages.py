@@ -37,9 +37,9 @@ class Change(msgspec.Struct, frozen=True):
     run: str
     sequence: int
     utc: str
-    label: Optional[str]
-    class_id: Optional[int]
-    score: Optional[float]
+    label: str
+    class_id: int
+    score: float
     previous: Optional[str]
     """None for the first frame of a run."""
     backend: str
@@ -90,21 +90,16 @@ class State(msgspec.Struct, frozen=True):
 Message = Union[Change, Happened]
 
 
-def label_of(record: Record) -> Optional[str]:
-    """The label that came first."""
-    return record.predictions[0].label if record.predictions else None
-
-
 def change(record: Record, previous: Optional[str]) -> Change:
     """A frame whose first label is not `previous`."""
-    best = record.predictions[0] if record.predictions else None
+    best = record.predictions[0]
     return Change(
         record.run,
         record.sequence,
         record.utc,
-        best.label if best else None,
-        best.class_id if best else None,
-        round(best.score, 4) if best else None,
+        best.label,
+        best.class_id,
+        round(best.score, 4),
         previous,
         record.backend,
         record.truth,
@@ -119,7 +114,7 @@ def happened(event: Event, run: Optional[str]) -> Happened:
 def state(overview: Overview) -> State:
     """How a run goes; takes up to a millisecond."""
     newest, status, live, throttled = overview.newest, overview.status(), overview.live, overview.throttled
-    best = newest.predictions[0] if newest and newest.predictions else None
+    best = newest.predictions[0] if newest else None
     return State(
         run=overview.run,
         sequence=newest.sequence if newest else None,

@@ -11,15 +11,16 @@ import secrets
 import threading
 import time
 from collections.abc import Sequence
-from typing import Optional, Union
+from typing import Optional
 
 from edge.errors import OutletError
 from edge.extras import how_to_install
 from edge.outlets import CLOSE_S, OutletStatus, Trouble, host_name
 from edge.outlets.mqtt.connection import Connection
 from edge.outlets.mqtt.dialing import LostError, where
-from edge.outlets.mqtt.messages import Message, Topics, change, happened, label_of
-from edge.outlets.mqtt.sender import Outbox, Sender
+from edge.outlets.mqtt.messages import Message, Topics, change, happened
+from edge.outlets.mqtt.outbox import Outbox
+from edge.outlets.mqtt.sender import Sender
 from edge.outlets.settings import MqttSettings
 from edge.overview import Overview
 from edge.records import Event, Record
@@ -34,7 +35,6 @@ _LASTING_S = 5.0
 """A connection that ended sooner, for no reason that was told, was of no use."""
 _LONGEST_ID = 23
 """That each broker must take. Source: MQTT 3.1.1, MQTT-3.1.3-5."""
-_NO_FRAME = object()
 
 
 class Mqtt:
@@ -59,7 +59,8 @@ class Mqtt:
         self._settings = settings
         self._base = f"{settings.prefix}/{settings.name or host_name()}"
         self._outbox = Outbox(settings.buffer)
-        self._label: Union[str, object, None] = _NO_FRAME
+        self._label: Optional[str] = None
+        """Of the frame before; None: there was none in this run."""
         self._trouble = Trouble("mqtt")
         self._backoff = _Backoff(*retry_s)
         self._instance = secrets.token_hex(8)
@@ -69,16 +70,16 @@ class Mqtt:
         self._thread.start()
 
     def begin(self, overview: Overview) -> None:
-        self._label = _NO_FRAME
+        self._label = None
         self._outbox.overview = overview
         self._outbox.state_wanted = True
         self._outbox.bell.ring()
 
     def write(self, record: Record) -> None:
-        label, before = label_of(record), self._label
+        label, before = record.predictions[0].label, self._label
         if label != before:
             self._label = label
-            self._outbox.put(change(record, before if isinstance(before, str) else None))
+            self._outbox.put(change(record, before))
         if self._settings.every_frame:
             self._outbox.frames.put(record)
             self._outbox.bell.ring()
@@ -152,7 +153,6 @@ class Mqtt:
                     connection.step(sender.patience_s)
                 self._leave(sender, connection)
             except LostError as lost:
-                sender.settle()
                 raise sender.explain(lost) from None
             finally:
                 sender.close()

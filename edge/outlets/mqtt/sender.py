@@ -1,4 +1,4 @@
-"""What is to be sent, and how it is sent over one connection."""
+"""How what is to be sent is sent over one connection."""
 
 from __future__ import annotations
 
@@ -7,63 +7,24 @@ from collections import deque
 from typing import Callable, Optional
 
 from edge import __version__
-from edge.outlets.mqtt.buffer import Bell, Buffer
 from edge.outlets.mqtt.connection import Connection, namesake
 from edge.outlets.mqtt.dialing import LostError, where
 from edge.outlets.mqtt.discovery import announcements
 from edge.outlets.mqtt.messages import OFFLINE, ONLINE, Change, Message, Topics, encode, state
+from edge.outlets.mqtt.outbox import DEATHS, Outbox
 from edge.outlets.settings import MqttSettings
-from edge.overview import Overview
-from edge.records import Record
 
-_FRAMES = 32
-"""Wait for the thread at most: about a second of them."""
 _STATE_GAP_S = 0.2
 """Between two states, however often the label changes."""
 _HEAD_BYTES = 16
 """Of a packet, beside topic and payload, at most."""
 _CONTEST_S = 120.0
 """After which another program of this one's name has been gone for good."""
+_INSIST_S = 5.0
+"""Between two times that we say that we are there."""
+_LASTING_S = 180.0
+"""After which a connection was of use, whatever ended it."""
 _HOME_ASSISTANT_IS_BACK = b"online"
-
-
-class Outbox:
-    """What the other threads leave for the one that sends."""
-
-    def __init__(self, most: int) -> None:
-        """Begin empty.
-
-        Args:
-            most: changes and events that wait.
-        """
-        self.messages: Buffer[Message] = Buffer(most)
-        self.frames: Buffer[Record] = Buffer(_FRAMES)
-        self.frames.shut()
-        self.overview: Optional[Overview] = None
-        self.state_wanted = False
-        self.bell = Bell()
-        self.delivered = self.refused = 0
-        """Counted by the one that sends; changes, events and frames that are refused are counted by their buffers."""
-        self.refusals: dict[str, str] = {}
-        """Topics to which the broker took nothing when it last got something, and why."""
-        self.was_online = False
-        """Whether a broker has ever taken that we are there."""
-
-    def put(self, message: Message) -> None:
-        """Have a message sent, and the state after it."""
-        self.messages.put(message)
-        self.state_wanted = True
-        self.bell.ring()
-
-    @property
-    def dropped(self) -> int:
-        """All that was not delivered and will not be."""
-        return self.messages.dropped + self.frames.dropped + self.refused
-
-    @property
-    def waiting(self) -> int:
-        """All that will be."""
-        return len(self.messages) + len(self.frames)
 
 
 class Sender:
@@ -93,7 +54,10 @@ class Sender:
         """When the last state was sent."""
         self._announces = settings.discovery is not None
         self._began_s, self._comes_back = time.monotonic(), outbox.was_online
-        self._acknowledgements = self._taken = self._refused = 0
+        self._insisted_s = self._began_s
+        """When it was last said that we are there."""
+        self._acknowledgements = self._taken = self._told = self._refused = 0
+        """Of these, `_taken` are changes and events, and `_told` states."""
         outbox.frames.open()
         connection.subscribe(self._topics.availability)
         if settings.discovery is not None:
@@ -116,11 +80,15 @@ class Sender:
     @property
     def useful(self) -> bool:
         """Whether the next connection may be expected to get further than this one did."""
-        stuck = self._on_their_way and not self._taken
-        return bool(self._acknowledgements) and not (self._refused or stuck)
+        stuck = self._on_their_way and not (self._taken or self._told)
+        lasted = time.monotonic() - self._began_s > _LASTING_S
+        return bool(self._acknowledgements) and (lasted or not (self._refused or stuck))
 
     def explain(self, lost: LostError) -> LostError:
-        """The reason for the end of the connection, where this knows better."""
+        """Take note of the end of the connection; the reason for it, where this knows better."""
+        self.settle()
+        if lost.unexplained:
+            self._suspect()
         if self._contested:
             return LostError(namesake(where(self._settings)), slow=True)
         return LostError(self.trouble or str(lost)) if self._refused else lost
@@ -143,11 +111,14 @@ class Sender:
         """Take note of what has been acknowledged, and send as much as may be on its way."""
         self.settle()
         self._announce()
+        self._insist()
         while self._first and self._room() > 0:
             self._publish(*self._first.popleft(), retain=True)
         if not self._introduced:
             return
-        # Room is left for the state, which must not wait for the end of a long queue.
+        # Room is left for the state, which must not wait for the end of a long queue; or it takes its turn.
+        if self._connection.window == 1:
+            self._send_state()
         while not self._first and self._room() > (self._connection.window > 1):
             taken = self._outbox.messages.take()
             if taken is None:
@@ -193,6 +164,7 @@ class Sender:
         if refusal is None:
             self._acknowledgements += 1
             self._taken += number is not None
+            self._told += topic == self._topics.state
             outbox.was_online |= topic == self._topics.availability
             outbox.refusals.pop(topic, None)
             outbox.delivered += number is not None or topic == self._topics.state
@@ -209,11 +181,29 @@ class Sender:
         else:
             self._outbox.messages.refused(number)
 
+    def _suspect(self) -> None:
+        """Give up the message that the broker was to take first, where it has ended some connections there."""
+        for topic, number in self._on_their_way.values():
+            if number is not None:
+                message = self._outbox.messages.taken(number)
+                if self._outbox.is_deadly(message, others_pass=self._taken > 0):
+                    self._refuse(topic, f"{len(encode(message))} bytes, at which it ended {DEATHS} connections", number)
+                return
+
+    def _insist(self) -> None:
+        """Say again that we are there, where somebody else, or what we left in the past, says that we are not."""
+        topic, now_s = self._topics.availability, time.monotonic()
+        if not self._connection.denied or now_s < self._insisted_s + _INSIST_S or topic in self._outbox.refusals:
+            return
+        if all(each != topic for each, _ in (*self._on_their_way.values(), *self._first)):
+            self._insisted_s = now_s
+            self._first.append((topic, ONLINE))
+
     def _announce(self) -> None:
         overview, settings = self._outbox.overview, self._settings
         if self._announces and overview and settings.discovery is not None and not self._first:
             self._announces = False
-            name, model = self._base.rpartition("/")[2], overview.board.model
+            name, model = self._base[len(settings.prefix) + 1 :], overview.board.model
             self._first.extend(
                 announcements(settings.discovery, self._base, name, __version__, model, settings.state_s)
             )
