@@ -87,6 +87,34 @@ def test_check_warns_of_what_is_seldom_meant(tmp_path: Path, monkeypatch: pytest
         assert line.startswith(f"Warning: {begin}")
 
 
+def test_check_warns_of_what_is_right_beside_what_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGE_CMERA_FPS", "3")
+    text = """\
+camera: {source: [], password_file: /absent}
+runtime: {name: nope, device: usb}
+gate: maybe
+motion: {threshold: 0.5}
+web: {enabled: 5, port: 81, zoom: 1}
+prometheus: {enabled: true, address: 0.0.0.0}
+mqtt: {port: 0, state_s: 1}
+"""
+    result = edge("config", "check", written(tmp_path, text))
+    assert isinstance(result.exception, ConfigError)
+    assert [sentence.split(": ")[1] for sentence in result.exception.problems] == [
+        *("camera.source is []", "No runtime 'nope'", "gate is maybe", "web.enabled is 5", "unknown key web.zoom"),
+        "mqtt.port is 0",
+    ]
+    assert [line.partition(": ")[2] for line in result.output.splitlines()] == [
+        "The environment's EDGE_CMERA_FPS means nothing here: did you mean EDGE_CAMERA_FPS?",
+        "camera.password_file /absent cannot be read: No such file or directory.",
+        "mqtt.state_s has no effect without mqtt.enabled: true.",
+        "prometheus.address is 0.0.0.0: whoever reaches this machine can read the metrics, without a password; let a "
+        "firewall admit your Prometheus alone, unless you trust everybody in that network.",
+    ]
+
+
 def advice(path: Path, **settings: object) -> list[str]:
     """What `edge config check` warns of, with these settings."""
     given = [part for key, value in settings.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]

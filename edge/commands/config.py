@@ -9,6 +9,7 @@ from typing import Any, Optional
 import click
 
 from edge.commands import CONFIG_VARIABLE, json_option, printable, service_file, set_option, visible, warn
+from edge.errors import ConfigError
 
 file_argument = click.argument("file", required=False, type=click.Path(path_type=Path))
 
@@ -23,15 +24,17 @@ def config() -> None:
 @set_option
 def check(file: Optional[Path], set_: tuple[str, ...]) -> None:
     """Tell all that is wrong with FILE, the environment and --set; exit with 1 when something is."""
-    from edge.config import effective, misspelt
+    from edge.config import judged, misspelt
     from edge.config.advice import warnings
 
     path = file or service_file()
-    found = effective(path, os.environ, {"set_": set_})
+    found = judged(path, os.environ, {"set_": set_})
     count = 0
-    for sentence in (*misspelt(os.environ), *warnings(found.config, found.origins)):
+    for sentence in (*misspelt(os.environ), *warnings(found.config, found.origins, found.wrong)):
         warn(visible(printable(sentence)))
         count += 1
+    if found.problems:
+        raise ConfigError(*found.problems)
     told = f"can be used; see the {count} warnings" if count > 1 else "can be used; see the warning"
     click.echo(printable(f"{path}: {told if count else 'all is well'}."))
 

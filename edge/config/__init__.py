@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 from edge.config import sources
-from edge.config.checking import Effective, settle
+from edge.config.checking import Judged, judge
 from edge.config.document import Found, Given
 from edge.config.settings import DEFAULT_MODEL, Config, ModelSettings
 from edge.config.sources import SYSTEM_FILE, misspelt
@@ -21,9 +21,18 @@ __all__ = [
     "ModelSettings",
     "effective",
     "journal_in",
+    "judged",
     "misspelt",
     "read",
 ]
+
+
+class Effective(NamedTuple):
+    """A configuration, and who said what."""
+
+    config: Config
+    origins: dict[str, str]
+    """Who gave a key its value; keys that have their defaults are left out."""
 
 
 def read(path: Path) -> Config:
@@ -48,6 +57,18 @@ def effective(path: Optional[Path], environment: Mapping[str, str], options: Map
         ConfigError: the file cannot be read or is not YAML; keys are unknown, types wrong, or values impossible: a
             sentence for each of all the problems.
     """
+    found = judged(path, environment, options)
+    if found.problems:
+        raise ConfigError(*found.problems)
+    return Effective(found.config, found.origins)
+
+
+def judged(path: Optional[Path], environment: Mapping[str, str], options: Mapping[str, Any]) -> Judged:
+    """What is right of a configuration, and all that is wrong; see `effective`.
+
+    Raises:
+        ConfigError: the file cannot be read, is too large, or is not UTF-8.
+    """
 
     def found() -> Iterator[Found]:
         if path:
@@ -56,7 +77,7 @@ def effective(path: Optional[Path], environment: Mapping[str, str], options: Map
         yield from sources.in_options(options, environment)
         yield from sources.in_settings(options.get("set_") or ())
 
-    return settle(found())
+    return judge(found())
 
 
 def journal_in(path: Path) -> Optional[Path]:

@@ -19,6 +19,8 @@ from edge.runtimes.settings import RuntimeSettings
 
 _USER = re.compile(r"^(\w+://)[^\s:/?#@]+@")
 """Of an address, which is no password."""
+_KEY = re.compile(r"[a-z_]+(?:\.[a-z_]+)*")
+"""What may be one, in a sentence."""
 _WITHOUT_EFFECT = {
     "motion.": ("gate", "gate: motion"),
     "review.": ("review.keep_pictures", "review.keep_pictures: true"),
@@ -31,21 +33,23 @@ _WITHOUT_EFFECT = {
 _OF_EDGETPU = {f"runtime.{name}" for name in RuntimeSettings.__struct_fields__} - {"runtime.name", "runtime.threads"}
 
 
-def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
+def warnings(config: Config, given: Collection[str], wrong: Collection[str] = ()) -> Iterator[str]:
     """A sentence for each thing that somebody should look at.
 
     Args:
         config: the configuration.
         given: the keys that are not left to their defaults.
+        wrong: keys that were given a value that cannot be, and have their defaults: nothing is said of these.
     """
+    for sentence in _all(config, given, wrong):
+        if not any(key in wrong for key in _KEY.findall(sentence)):
+            yield sentence
+
+
+def _all(config: Config, given: Collection[str], wrong: Collection[str]) -> Iterator[str]:
     yield from _of_camera(config.camera)
-    try:
-        bundle.locate(config.model.path)
-    except ModelError as error:
-        yield f"model.path: {error}"
-    else:
-        yield from _of_runtime(config, given)
-        yield from without_effect(config, given)
+    if not any(key.startswith(("model.", "runtime.")) for key in wrong):
+        yield from _of_model(config, given)
     for key in given:
         for prefix, (other, needed) in _WITHOUT_EFFECT.items():
             if (
@@ -56,6 +60,16 @@ def warnings(config: Config, given: Collection[str]) -> Iterator[str]:
                 yield f"{key} has no effect without {needed}."
     yield from outlet_advice.missing(config)
     yield from outlet_advice.warnings(config)
+
+
+def _of_model(config: Config, given: Collection[str]) -> Iterator[str]:
+    try:
+        bundle.locate(config.model.path)
+    except ModelError as error:
+        yield f"model.path: {error}"
+    else:
+        yield from _of_runtime(config, given)
+        yield from without_effect(config, given)
 
 
 def _of_runtime(config: Config, given: Collection[str]) -> Iterator[str]:

@@ -20,20 +20,21 @@ from edge.schedule import Schedule
 from edge.web.settings import WebSettings
 
 
-class Effective(NamedTuple):
-    """A configuration, and who said what."""
+class Judged(NamedTuple):
+    """A configuration, who said what, and what is wrong with it."""
 
     config: Config
+    """Keys that are wrong have their defaults."""
     origins: dict[str, str]
     """Who gave a key its value; keys that have their defaults are left out."""
+    wrong: frozenset[str]
+    """Keys with a value that cannot be."""
+    problems: tuple[str, ...]
+    """All that is wrong: a sentence each."""
 
 
-def settle(found: Iterable[Found]) -> Effective:
-    """The configuration that was given; of several values for a key the last one holds, and all are checked.
-
-    Raises:
-        ConfigError: with a sentence for each problem.
-    """
+def judge(found: Iterable[Found]) -> Judged:
+    """The configuration that was given; of several values for a key the last one holds, and all are checked."""
     problems: list[str] = []
     given: dict[str, Given] = {}
     wrong: set[str] = set()
@@ -46,14 +47,13 @@ def settle(found: Iterable[Found]) -> Effective:
         given[each.key] = each
         if sentences:
             wrong.add(each.key)
-    config = _built({key: each.value for key, each in given.items() if key not in wrong})
+    right = {key: each for key, each in given.items() if key not in wrong}
+    config = _built({key: each.value for key, each in right.items()})
     for keys, sentence in contradictions(config):
         if not wrong & set(keys):
             where = next((f"{given[key].where}: " for key in keys if key in given), "")
             problems.append(f"{where}{sentence}")
-    if problems:
-        raise ConfigError(*problems)
-    return Effective(config, {key: each.where for key, each in given.items()})
+    return Judged(config, {key: each.where for key, each in right.items()}, frozenset(wrong), tuple(problems))
 
 
 def contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
