@@ -168,15 +168,21 @@ def nearest(name: str, names: dict[str, str], likeness: float = 0.75) -> Optiona
 
 
 def _unknown(key: str) -> str:
-    """What to say of a key that does not exist: its siblings come first, then the same names elsewhere."""
+    """What to say of a key that does not exist: its siblings come first, then such names in sections that are alike."""
     within, _, name = key.rpartition(".")
     every = sorted((SECTIONS | set(KEYS)) - {within})
     siblings = {each.rpartition(".")[2]: each for each in every if each.rpartition(".")[0] == within}
     if siblings:
-        elsewhere = {each.rpartition(".")[2]: each for each in every}
+        elsewhere = {each.rpartition(".")[2]: each for each in every if _alike(within, each.rpartition(".")[0])}
         near = nearest(name, siblings, 0.6) or nearest(name, elsewhere)
     else:
         near = nearest(key, {each: each for each in every})
     expected = siblings or [each for each in every if "." not in each]
     advice = f"did you mean {near}?" if near else f"expected one of {', '.join(expected)}."
     return f"unknown key {shown(key)}: {advice}"
+
+
+def _alike(within: str, other: str) -> bool:
+    """Whether who means the one section may have written the other: one is in the other, or they look alike."""
+    nested = f"{within}.".startswith(f"{other}.") or f"{other}.".startswith(f"{within}.")
+    return not within or not other or nested or bool(difflib.get_close_matches(within, [other], cutoff=0.75))
