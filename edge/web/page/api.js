@@ -1,6 +1,6 @@
 // What the page asks and tells the device.
 
-const ANSWER_MS = 30_000; // a long poll takes up to 25 s
+const ANSWER_MS = 30_000; // a slow link, a busy card
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 8_000;
 
@@ -27,7 +27,8 @@ export async function ask(path, { signal, within_ms = ANSWER_MS, ...options } = 
       const told = await response.json().catch(() => ({}));
       throw new Refused(told.error ?? `The device answers with an error (${response.status}).`, response.status);
     }
-    const content = await (path.startsWith("/api/") ? response.json() : response.blob());
+    const is_json = response.headers.get("Content-Type")?.startsWith("application/json");
+    const content = await (is_json ? response.json() : response.blob());
     return { content, response };
   } catch (error) {
     throw error instanceof Refused ? error : new Refused("The device does not answer.", 0);

@@ -25,13 +25,13 @@ export class Live {
   }
 }
 
-// Why there is no picture, for a person.
-export function whyNoPicture({ status, features }) {
+// Why there is no picture, for a person; `otherwise` where the state does not tell.
+export function whyNoPicture({ status, features }, otherwise = "No picture has come for ten seconds.") {
   if (!features.preview) return "The live picture is switched off (web.preview).";
   if (status.camera_lost) return "No picture: the camera is lost.";
   if (status.asleep) return sentence(status.asleep);
   if (status.backend_lost) return "No picture comes: nothing runs the model.";
-  return "No picture has come for ten seconds.";
+  return otherwise;
 }
 
 function notices(status) {

@@ -20,14 +20,16 @@ let answered = null; // when
 let number = null; // the newest state's, while the connection lasts
 let labels_sha = null;
 
-function onPicture(utc) {
+// A picture, or none and perhaps why.
+function onPicture(utc, why) {
   $("no-picture").hidden = utc !== null;
   $("picture").classList.toggle("old", utc === null);
   say($("picture-time"), utc === null ? "" : localTime(utc));
-  if (utc === null) say($("no-picture"), newest ? whyNoPicture(newest) : "Waiting for a picture …");
+  if (utc === null) say($("no-picture"), newest ? whyNoPicture(newest, why) : "Waiting for a picture …");
 }
 
 async function follow(signal) {
+  signal.addEventListener("abort", () => (number = null)); // the daemon may be another when somebody looks again
   const query = number === null ? "" : `?after=${number}`;
   const state = await get(`/api/state${query}`, { signal, within_ms: SILENT_MS });
   const anew = number === null;
@@ -41,7 +43,7 @@ async function follow(signal) {
   document.title = state.predictions.length ? `${state.predictions[0].label} – edge-runner` : "edge-runner";
   live.show(state, anew);
   truth.show(state);
-  review.show(state);
+  review.show(state, anew);
   if (state.status.camera_lost || state.status.asleep) onPicture(null);
   if (state.labels_sha !== labels_sha) {
     const { labels, sha } = await get("/api/labels", { signal });
@@ -89,6 +91,6 @@ choose(view());
 again(follow, onSilence);
 again(
   (signal) => picture.next(signal),
-  () => {}, // the state tells why
+  (error) => onPicture(null, `The picture does not come. ${error.message}`),
   () => view() === "live",
 );

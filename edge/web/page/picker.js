@@ -28,6 +28,7 @@ export class Picker {
     input.addEventListener("focus", () => this.#search());
     input.addEventListener("blur", () => this.#close());
     input.addEventListener("keydown", (event) => {
+      if (event.isComposing) return; // Enter takes over what an input method offers
       if (event.key === "Escape") {
         this.clear();
         left();

@@ -1,20 +1,42 @@
 // Kept pictures, one after the other, for a person to say what they show.
 
+import { ofFrames, ofPictures } from "./accuracy.js";
 import { get, post, Refused } from "./api.js";
 import { $, facts, fill, make, say } from "./dom.js";
+import { Kept } from "./kept.js";
 import { Picker } from "./picker.js";
 import { count, localTime, percent } from "./words.js";
 
 const AT_ONCE = 20;
-const KEEP = "Put “review: {keep_pictures: true}” into the device's configuration, and reload it: edge reload.";
+const LOOK_EVERY_MS = 5_000;
+const [CONFLICT, GONE] = [409, 404];
+const NO_JOURNAL =
+  "This run has no journal, beside which pictures are kept: give journal.path and review.keep_pictures: true, " +
+  "and start the program again.";
+const NOT_KEPT =
+  "No pictures are kept: put “review: {keep_pictures: true}” into the device's configuration, and reload it " +
+  "(edge reload).";
+const NONE_YET =
+  "The first pictures are kept after 22 minutes with the default of 200 for review.max_pictures_per_day; " +
+  "for a try, 20000 makes that 13 seconds.";
 
 export class Review {
   #queue = [];
-  #done = []; // [picture, label's id, or null where it was skipped], the newest last
+  #done = []; // {picture, label_id: null where it was skipped, asked: to undo it, without an answer}, the newest last
+  #unshowable = new Set(); // ids
+  #labels = new Map(); // by a model's id
+  #present = []; // labels
   #waiting = 0;
   #labelled = 0;
+  #journal = undefined; // its path, null where there is none; undefined before the first state
+  #run = null;
+  #outdated = false; // all of the above may be of another journal
   #busy = false;
-  #why = KEEP;
+  #shown = null; // the picture that a person sees
+  #looked_ms = -Infinity;
+  #why = "";
+  #lost = ""; // why the newest picture that was left out was
+  #kept = new Kept($("review-picture"));
   #picker = new Picker($("review-search"), (name) => this.#label({ other: name }), () => this.#other(false));
 
   constructor() {
@@ -32,41 +54,138 @@ export class Review {
     });
     document.addEventListener("keydown", (event) => {
       const typing = event.target instanceof HTMLInputElement;
-      if ($("review-view").hidden || typing || event.ctrlKey || event.altKey || event.metaKey || event.repeat) return;
-      const choice = "12345".indexOf(event.key);
-      if (choice >= 0 && choice < (this.#queue[0]?.predictions.length ?? 0)) this.#label({ choice });
-      else if (event.key in actions) actions[event.key]();
-      else return;
+      if ($("review-view").hidden || typing || event.ctrlKey || event.altKey || event.metaKey) return;
+      const key = event.key.toLowerCase(); // also with caps lock
+      const choice = "12345".indexOf(key);
+      if (event.repeat) {
+        if (key !== "enter") return; // which would label picture after picture with the button that has the focus
+      } else if (choice >= 0) {
+        this.#label({ choice });
+      } else if (Object.hasOwn(actions, key)) {
+        actions[key]();
+      } else {
+        return;
+      }
       event.preventDefault();
     });
   }
 
   set labels(labels) {
-    this.#picker.labels = labels;
+    this.#present = labels;
   }
 
-  // Why there may be no pictures.
-  show({ status }) {
-    if (!status.journal) this.#why = `This run has no journal, which pictures go with: give journal.path. ${KEEP}`;
-    else if (!status.pictures) this.#why = `No pictures are kept. ${KEEP}`;
-    else this.#why = status.pictures.trouble ?? "The first is kept within some minutes; look again then.";
+  // Take in a state. `anew`: the one before belongs to another connection, and perhaps to another process.
+  show({ status }, anew) {
+    const journal = status.journal?.path ?? null;
+    // A reload goes on with the same journal; but a new process may have found another one at the same path.
+    if (journal !== this.#journal || (anew && status.run !== this.#run)) this.#outdated = true;
+    this.#journal = journal;
+    this.#run = status.run;
+    if (!journal) this.#why = NO_JOURNAL;
+    else if (!status.pictures) this.#why = NOT_KEPT;
+    else this.#why = status.pictures.trouble ?? NONE_YET;
+    const idle = !this.#shown && performance.now() - this.#looked_ms >= LOOK_EVERY_MS;
+    if (this.#outdated || idle) this.open();
   }
 
   // Look which pictures wait; called when the view is shown.
   async open() {
-    await this.#act(async () => {
-      if (!this.#queue.length) await this.#fetch();
-      await this.#accuracy();
-    });
+    if ($("review-view").hidden || this.#journal === undefined) return;
+    await this.#act(() => this.#outdated && this.#forget());
+  }
+
+  #forget() {
+    this.#queue = [];
+    this.#done = [];
+    this.#unshowable.clear();
+    this.#labels.clear();
+    this.#waiting = this.#labelled = 0;
+    this.#outdated = false;
+    this.#other(false);
+    say($("review-said"), "");
+  }
+
+  // One thing at a time: a second key before the answer to the first would be about another picture.
+  async #act(what) {
+    if (this.#busy) return;
+    this.#busy = true;
+    $("review-view").ariaBusy = "true";
+    this.#lost = "";
+    let trouble = "";
+    try {
+      await what();
+    } catch (error) {
+      trouble = told(error);
+    }
+    try {
+      await Promise.all([this.#advance(), this.#accuracy()]);
+    } catch (error) {
+      trouble ||= told(error);
+    }
+    say($("review-trouble"), trouble || this.#lost);
+    this.#busy = false;
+    $("review-view").ariaBusy = "false";
+    this.#draw();
+    if (this.#outdated) this.open();
+  }
+
+  // What a person does; what was said of the thing before is past.
+  #do(what) {
+    if (this.#busy) return;
+    say($("review-said"), "");
+    say($("review-trouble"), "");
+    this.#act(what);
+  }
+
+  // Bring the first picture of those that wait, and that can be shown, before the person.
+  async #advance() {
+    this.#looked_ms = performance.now();
+    for (;;) {
+      if (!this.#queue.length && this.#journal) await this.#fetch();
+      const [picture = null, following] = this.#queue;
+      if (picture !== this.#shown || !picture) {
+        this.#shown = null;
+        this.#draw();
+      }
+      if (!picture) return;
+      try {
+        if (!this.#shown) await Promise.all([this.#kept.show(picture), this.#classes(picture)]);
+      } catch (error) {
+        if (error.status !== GONE) throw error;
+        this.#lost = error.message;
+        this.#unshowable.add(picture.id);
+        this.#queue.shift();
+        continue;
+      }
+      this.#shown = picture;
+      this.#draw();
+      if (following) this.#kept.prepare(following);
+      return;
+    }
   }
 
   async #fetch() {
-    const { pictures, waiting, labelled } = await get(`/api/review/next?count=${AT_ONCE}`);
-    const skipped = new Set(this.#done.filter(([, label]) => label === null).map(([picture]) => picture.id));
+    const answer = await get(`/api/review/next?count=${AT_ONCE}`);
+    const skipped = new Set(this.#done.filter(({ label_id }) => label_id === null).map(({ picture }) => picture.id));
+    const pictures = answer.pictures.filter(({ id }) => !this.#unshowable.has(id));
     const fresh = pictures.filter(({ id }) => !skipped.has(id));
     this.#queue = fresh.length ? fresh : pictures; // what was skipped comes again when nothing else is left
+    this.#count(answer);
+  }
+
+  #count({ waiting, labelled }) {
     this.#waiting = waiting;
     this.#labelled = labelled;
+  }
+
+  // To choose from: of the model that saw the picture, which may be an earlier one. Whatever is typed is looked up on
+  // the device, so that the present model's will do.
+  async #classes({ model_id }) {
+    if (!this.#labels.has(model_id)) {
+      const found = await get(`/api/labels?model_id=${model_id}`).catch(() => null);
+      if (found) this.#labels.set(model_id, found.labels);
+    }
+    this.#picker.labels = this.#labels.get(model_id) ?? this.#present;
   }
 
   async #accuracy() {
@@ -74,84 +193,80 @@ export class Review {
     facts($("accuracy"), [ofPictures(reviewed ?? {}, trouble), ofFrames(live)]);
   }
 
-  // One thing at a time: a second key before the answer to the first would be about another picture.
-  async #act(what) {
-    if (this.#busy) return;
-    this.#busy = true;
-    try {
-      await what();
-      say($("review-trouble"), "");
-    } catch (error) {
-      if (!(error instanceof Refused)) reportError(error);
-      say($("review-trouble"), error.message);
-    } finally {
-      this.#busy = false;
-      this.#draw();
-    }
-  }
-
   #label(said) {
-    const [picture] = this.#queue;
-    if (!picture) return;
-    this.#act(async () => {
-      const { label_id, truth } = await post("/api/review/label", { id: picture.id, ...said });
+    const picture = this.#shown;
+    if (!picture || said.choice >= picture.predictions.length) return;
+    this.#do(async () => {
+      try {
+        const answer = await post("/api/review/label", { id: picture.id, file: picture.file, ...said });
+        this.#count(answer);
+        this.#done.push({ picture, label_id: answer.label_id, asked: false });
+        say($("review-said"), `Noted: ${answer.truth}.`);
+      } catch (error) {
+        if (error.status === CONFLICT) this.#forget(); // the journal is another
+        else if (error.status === GONE) this.#queue.shift();
+        throw error;
+      }
       this.#other(false);
-      this.#next(picture, label_id);
-      this.#waiting -= 1;
-      this.#labelled += 1;
-      say($("review-said"), `Noted: ${truth}.`);
-      if (!this.#queue.length) await this.#fetch();
-      await this.#accuracy();
+      this.#queue.shift();
     });
   }
 
   #skip() {
     const [picture] = this.#queue;
     if (!picture) return;
-    this.#act(async () => {
-      this.#next(picture, null);
+    this.#do(() => {
+      this.#queue.shift();
+      this.#done.push({ picture, label_id: null, asked: false });
       say($("review-said"), "Skipped.");
-      if (!this.#queue.length) await this.#fetch();
     });
-  }
-
-  #next(picture, label_id) {
-    this.#queue.shift();
-    this.#done.push([picture, label_id]);
   }
 
   #undo() {
-    if (!this.#done.length) return;
-    this.#act(async () => {
-      const [picture, label_id] = this.#done.at(-1);
-      if (label_id !== null) {
-        await post("/api/review/undo", { label_id });
-        this.#waiting += 1;
-        this.#labelled -= 1;
-      }
+    const slip = this.#done.at(-1);
+    if (!slip) return;
+    this.#do(async () => {
+      if (slip.label_id !== null) await this.#unsay(slip);
       this.#done.pop();
-      this.#queue = [picture, ...this.#queue.filter(({ id }) => id !== picture.id)];
+      this.#queue = [slip.picture, ...this.#queue.filter(({ id }) => id !== slip.picture.id)];
       say($("review-said"), "Undone.");
-      await this.#accuracy();
     });
   }
 
+  async #unsay(slip) {
+    const { label_id, asked } = slip;
+    try {
+      this.#count(await post("/api/review/undo", { label_id }));
+    } catch (error) {
+      slip.asked ||= !error.status; // it may be undone, and only the answer lost
+      if (error.status !== CONFLICT) throw error;
+      this.#count(await get("/api/review/next?count=1"));
+      if (asked) return;
+      this.#done.pop();
+      throw error;
+    }
+  }
+
   #other(open) {
+    if (open && !this.#shown) return;
+    const was_in = $("review-picker").contains(document.activeElement);
     $("review-picker").hidden = !open;
     $("review-other").setAttribute("aria-expanded", String(open));
-    if (open) $("review-search").focus();
-    else this.#picker.clear();
+    if (open) {
+      $("review-search").focus();
+    } else {
+      this.#picker.clear();
+      if (was_in) $("review-other").focus();
+    }
   }
 
   #draw() {
-    const [picture, following] = this.#queue;
+    const [picture] = this.#queue;
     const all = this.#waiting + this.#labelled;
-    const image = $("review-picture");
-    image.hidden = !picture;
-    $("review-empty").hidden = Boolean(picture);
-    if (picture) image.src = address(picture);
-    if (following) new Image().src = address(following);
-    say($("review-empty"), all ? "All kept pictures are labelled. More come as time passes." : this.#why);
+    $("review-picture").hidden = !picture;
+    $("review-picture").classList.toggle("away", !this.#shown);
+    $("review-empty").hidden = Boolean(this.#shown);
+    say($("review-empty"), picture ? "Loading …" : this.#nothing(all));
     say($("review-about"), picture ? (STRATA[picture.stratum] ?? picture.stratum) : "");
     say($("review-time"), picture?.utc ? localTime(picture.utc) : "");
     const create = () => make("button", { type: "button" }, make("kbd"), make("span", { dir: "auto" }), make("small"));
@@ -161,33 +276,25 @@ export class Review {
       say(name, label);
       say(how_sure, percent(score));
     });
-    for (const id of ["review-other", "review-none", "review-skip"]) $(id).disabled = !picture;
-    $("review-undo").disabled = !this.#done.length;
+    // Not `disabled`, which would take the focus away.
+    const off = (button, is_off) => button.setAttribute("aria-disabled", String(is_off));
+    for (const button of $("review-choices").children) off(button, !this.#shown);
+    for (const id of ["review-other", "review-none"]) off($(id), !this.#shown);
+    off($("review-skip"), !picture);
+    off($("review-undo"), !this.#done.length);
     say($("review-progress"), all ? `${count(this.#labelled)} of ${count(all)}` : "No pictures yet");
     $("review-bar").value = all ? this.#labelled / all : 0;
   }
+
+  #nothing(all) {
+    if (this.#waiting) return "None of the pictures that wait can be shown.";
+    return all ? "All kept pictures are labelled. More come as time passes." : this.#why;
+  }
 }
 
-const address = ({ id }) => `/api/review/picture/${id}`;
+function told(error) {
+  if (!(error instanceof Refused)) reportError(error);
+  return error.message;
+}
 
 const STRATA = { ordinary: "kept at random", unsure: "kept as unsure", changed: "kept as the answer changed" };
-
-// Pictures of rare kinds are kept more often: the share is that of all frames, not that of the pictures.
-function ofPictures({ labelled, right, share, low, high, no_class, not_looked_at }, trouble) {
-  const name = "Right, of all frames";
-  if (trouble || share == null) return { name, value: "–", about: trouble ?? "as the labelled pictures tell; none yet" };
-  const others = no_class ? [`${count(no_class)} with no class not counted`] : [];
-  if (not_looked_at?.length) others.push(`nothing labelled yet of ${not_looked_at.join(" and ")} ones`);
-  const told = [
-    `95 % interval ${percent(low, 1)} to ${percent(high, 1)}`,
-    `${count(right)} of ${count(labelled)} labelled pictures right, each counted for the frames that it stands for`,
-    ...others,
-  ];
-  return { name, value: percent(share, 1), about: told.join("; ") };
-}
-
-function ofFrames({ frames, right, share }) {
-  const name = "Right while the truth was known";
-  if (!frames) return { name, value: "–", about: "nobody has said it in this run" };
-  return { name, value: percent(share, 1), about: `${count(right)} of ${count(frames)} frames of this run` };
-}

@@ -31,6 +31,8 @@ export class Truth {
   set labels(labels) {
     this.#labels = labels;
     this.#picker.labels = labels;
+    this.#places = this.#places.filter((label) => labels.includes(label)); // another model has other classes
+    this.#draw();
   }
 
   show(state) {
@@ -57,6 +59,10 @@ export class Truth {
     const newcomers = answers.filter((label) => !this.#places.includes(label));
     this.#places = this.#places.map((label) => (answers.includes(label) ? label : newcomers.shift() ?? label));
     this.#places.push(...newcomers.slice(0, CHOICES - this.#places.length));
+    this.#draw();
+  }
+
+  #draw() {
     const recent = remembered().filter((label) => !this.#places.includes(label) && this.#labels.includes(label));
     const create = () => make("button", { type: "button", dir: "auto" });
     fill(this.#group, [...this.#places, ...recent], create, say);
@@ -64,11 +70,10 @@ export class Truth {
 
   async #set(name) {
     try {
-      const { note } = await post("/api/truth", { name });
+      await post("/api/truth", { name });
       say($("truth-trouble"), "");
       if (name !== null) remember(name);
       this.#renewed_ms = -Infinity;
-      if (note) say($("truth-trouble"), `Noted, but ${note}.`);
     } catch (error) {
       if (!(error instanceof Refused)) reportError(error);
       say($("truth-trouble"), error.message);
