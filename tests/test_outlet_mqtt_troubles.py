@@ -70,16 +70,17 @@ def test_a_server_that_takes_connections_and_says_nothing(tls: bool, monkeypatch
 
 
 @pytest.mark.parametrize(
-    "says",
+    ("says", "fault"),
     [
-        *(b"\0", b"\xff" * 20, b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\x02\0\0"),
-        b"\x30\xff\xff\xff\x7f" + b"a" * 50_000,
+        *((b"\0", "no MQTT"), (b"HTTP/1.1 400 Bad Request\r\n\r\n", "no MQTT"), (b"\x20\x02\0\0", "no MQTT")),
+        *((b"\xff" * 20, "no MQTT"), (b"\x30\xff\xff\xff\x7f" + b"a" * 50_000, "too long")),
     ],
 )
-def test_a_server_that_says_what_is_no_mqtt(says: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_says_what_is_no_mqtt(says: bytes, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "ANSWER_S", 0.5)
     with mute_server(says, forever=True) as port:
-        assert "expected an MQTT broker" in trouble_with(port) or "ended" in trouble_with(port)
+        place = f"mqtt://127.0.0.1:{port}"
+        assert trouble_with(port) == f"What {place} sends is {fault}: expected an MQTT broker."
 
 
 def test_a_broker_that_freezes_before_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

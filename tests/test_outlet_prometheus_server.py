@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edge.notify import NOTICE
 from edge.outlets import CLOSE_S, Trouble, host_name
 from edge.outlets.prometheus import Prometheus
 from edge.outlets.prometheus.server import CLIENTS, DEADLINE_S, HEAD_BYTES, Server
@@ -311,6 +312,25 @@ def test_it_ends_at_once_whoever_is_there(said: bytes) -> None:
         outlet.close()
         with pytest.raises(ConnectionRefusedError):
             get(outlet)
+
+
+def test_a_fault_of_ours_is_told_and_gone_after_a_while(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    def answer(head: bytes) -> Response:
+        if b"fault" in head:
+            raise ValueError("a fault")
+        return response(HTTPStatus.OK, b"", "text/plain")
+
+    caplog.set_level(NOTICE)
+    server = serve(answer)
+    with connected(server.port) as waiting, connected(server.port) as faulty:
+        wait_until(lambda: server.waiting == 2)
+        faulty.sendall(b"GET /fault HTTP/1.1\r\n\r\n")
+        assert everything(faulty) == everything(waiting) == b""
+    told = "test: it failed, which was not expected (ValueError: a fault); it is tried again, at least once a minute."
+    wait_until(lambda: told in caplog.messages)
+    wait_until(lambda: f"test: listens at {server.place}." in caplog.messages)
+    assert asked(server.port, GOOD).startswith(b"HTTP/1.1 200 OK")
+    assert (server.answered, server.dropped) == (1, 2)
 
 
 def test_it_ends_in_time_while_an_answer_is_stuck(serve: Serve) -> None:

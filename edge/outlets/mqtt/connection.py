@@ -34,6 +34,8 @@ _SILENT = 1.5
 _TICK_S = 0.5
 """Between looks at the clock: whether it is time to ask the broker for a sign of life, and whether it gave one."""
 _INSTANCE = "instance"
+_PROTOCOL_ERROR = 2
+"""Of paho's `MQTTErrorCode`."""
 _UNSUPPORTED, _WRONG_ID, _WRONG_PASSWORD, _NOT_ALLOWED, _BANNED, _TAKEN_OVER = 132, 133, 134, 135, 138, 142
 
 
@@ -169,11 +171,13 @@ class Connection:
     def _read(self) -> None:
         self._heard_s = time.monotonic()
         try:
-            self._client.loop_read()
+            code = self._client.loop_read()
         except Exception as error:  # paho's, at what it does not expect
             raise LostError(
                 f"What {self._place} sends is no MQTT ({type(error).__name__}): expected an MQTT broker."
             ) from error
+        if code == _PROTOCOL_ERROR and not (self.accepted or self._why):
+            raise LostError(f"What {self._place} sends is no MQTT: expected an MQTT broker.")
         try:
             packet_bytes = self._client._in_packet["remaining_length"]
         except (AttributeError, LookupError, TypeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import selectors
 import socket
 import threading
@@ -47,8 +48,8 @@ class Server:
             address: an IP address of this machine.
             port: 0 takes any that is free.
             answer: gets a request's head, without the empty line that ends it; what is too long for one is empty.
-                Called on the thread; must not raise.
-            trouble: is told when it cannot listen.
+                Called on the thread; one that raises has all hung up on, for a while.
+            trouble: is told when it cannot listen, or fails.
             deadline_s: after so much time a connection is closed.
         """
         self.port = port
@@ -82,16 +83,39 @@ class Server:
         self._thread.join(CLOSE_S - _MARGIN_S)
 
     def _run(self) -> None:
-        try:
-            listener = self._listen_at_last()
-            if listener:
-                with listener:
-                    self._serve(listener)
-        finally:
-            for client in self._clients:
-                client.connection.close()
-            self._selector.close()
-            self._waiting.close()
+        """Listen and serve, and again after a fault of ours, which must not end the thread."""
+        pause_s = _FIRST_PAUSE_S
+        while not self._closing:
+            began_s = time.monotonic()
+            try:
+                listener = self._listen_at_last()
+                if listener:
+                    with listener:
+                        self._serve(listener)
+            except Exception as error:
+                logging.getLogger(__name__).debug("Unexpected", exc_info=True)
+                self._trouble.begins(
+                    f"it failed, which was not expected ({type(error).__name__}: {error}); it is tried again, at least "
+                    "once a minute."
+                )
+            self._begin_anew()
+            if time.monotonic() - began_s > _LONGEST_PAUSE_S:
+                pause_s = _FIRST_PAUSE_S
+            if not self._closing:
+                self._selector.select(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        self._selector.close()
+        self._waiting.close()
+
+    def _begin_anew(self) -> None:
+        """Hang up on all, and wait only for the end; the listener is closed."""
+        for client in self._clients:
+            self.dropped += not client.answered
+            client.connection.close()
+        self._clients.clear()
+        for key in [*self._selector.get_map().values()]:
+            if key.fileobj is not self._waiting:
+                self._selector.unregister(key.fileobj)
 
     def _listen_at_last(self) -> Optional[socket.socket]:
         """Try until the port can be had; None when closed before that."""
