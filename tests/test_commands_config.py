@@ -198,6 +198,9 @@ def test_check_warns_of_passwords(tmp_path: Path) -> None:
     ("section", "begins"),
     [
         ("mqtt: {enabled: true, host: broker, tls: true}", []),
+        ("mqtt: {enabled: true, host: broker, user: ann, tls: true, port: 8883}", []),
+        ("mqtt: {enabled: true, tls: true, port: 1883}", ["mqtt.tls is true and mqtt.port is 1883, where brokers"]),
+        ("mqtt: {enabled: true, port: 8883}", ["mqtt.port is 8883, where brokers expect TLS, and mqtt.tls is false"]),
         (
             "mqtt: {enabled: true, user: ann, password_file: SAFE, ca_file: SAFE}",
             ["mqtt.ca_file has no effect"],
@@ -214,13 +217,35 @@ def test_check_warns_of_passwords(tmp_path: Path) -> None:
             "mqtt: {enabled: true, tls: true, cert_file: OPEN, key_file: OPEN, ca_file: ABSENT}",
             ["mqtt.key_file OPEN can be read by everybody", "mqtt.ca_file ABSENT cannot be read: No such file"],
         ),
-        ("mqtt: {enabled: true, user: ann, password_file: EMPTY}", ["mqtt.password_file EMPTY is empty."]),
+        (
+            "mqtt: {enabled: true, user: ann, password_file: EMPTY}",
+            ["mqtt.password_file EMPTY is empty: expected one line."],
+        ),
+        (
+            "mqtt: {enabled: true, user: ann, password_file: ABSENT}",
+            ["mqtt.password_file ABSENT cannot be read: No such"],
+        ),
+        ("mqtt: {enabled: true, user: ann, password_file: LINED}", ["mqtt.password_file LINED holds more than a line"]),
         ("prometheus: {enabled: true}", []),
         ("prometheus: {enabled: true, address: 0.0.0.0}", ["prometheus.address is 0.0.0.0: whoever reaches"]),
         ("web: {enabled: true}", []),
         ("web: {enabled: true, token_file: SAFE}", []),
         ("web: {enabled: true, address: '::', token_file: SAFE}", ["web.address is ::: the token and the pictures go"]),
-        ("web: {enabled: true, token_file: SHORT}", ["web.token_file SHORT holds a secret that can be guessed"]),
+        (
+            "web: {enabled: true, token_file: SHORT}",
+            [
+                "web.token_file SHORT holds a secret that can be guessed: expected at least 16 characters, such as "
+                "`openssl rand -hex 16` prints."
+            ],
+        ),
+        (
+            "web: {enabled: true, token_file: ABSENT}",
+            [
+                "web.token_file ABSENT cannot be read: No such file or directory; `(umask 077; openssl rand -hex 16 "
+                ">ABSENT)` makes one."
+            ],
+        ),
+        ("web: {enabled: true, token_file: EMPTY}", ["web.token_file EMPTY is empty: expected one line, such as"]),
         ("web: {enabled: true, token_file: LONG}", ["web.token_file LONG holds more than a line"]),
         ("web: {enabled: true, token_file: LINES}", ["web.token_file LINES holds more than a line"]),
         ("web: {enabled: true, token_file: FOLDER}", ["web.token_file FOLDER is no file."]),
@@ -232,7 +257,7 @@ def test_check_warns_of_passwords(tmp_path: Path) -> None:
 def test_check_warns_of_what_is_seldom_meant_of_outlets(tmp_path: Path, section: str, begins: list[str]) -> None:
     secret = "0123456789abcdef"
     kept = {"SAFE": f"{secret}\n", "OPEN": secret, "EMPTY": "\n", "SHORT": "f00", "LONG": secret * 300}
-    for name, text in {**kept, "LINES": f"{secret}\n{secret}\n"}.items():
+    for name, text in {**kept, "LINES": f"{secret}\n{secret}\n", "LINED": f"{secret}\n\n"}.items():
         written(tmp_path, text, name).chmod(0o644 if name == "OPEN" else 0o600)
     (tmp_path / "FOLDER").mkdir()
 

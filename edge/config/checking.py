@@ -72,7 +72,8 @@ def contradictions(config: Config) -> Iterator[tuple[tuple[str, ...], str]]:
         yield (
             ("web.address", "web.token_file", "web.enabled"),
             f"web.address is {shown(config.web.address)}, where others can reach the page, and there is no token: "
-            "write one into a file that only the service may read, and name it in web.token_file.",
+            "write one into a file that only the service may read, `(umask 077; openssl rand -hex 16 >web.token)`, and "
+            "name that file in web.token_file.",
         )
     if config.prometheus.enabled and config.web.enabled and _meet(config.prometheus, config.web):
         yield (

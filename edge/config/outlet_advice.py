@@ -15,6 +15,8 @@ from edge.web.settings import WebSettings
 
 _SHORTEST_TOKEN = 16
 """Characters."""
+_MAKER = "openssl rand -hex 16"
+"""The command that prints a token."""
 
 
 def enabled(config: Config) -> tuple[str, ...]:
@@ -40,6 +42,10 @@ def warnings(config: Config) -> Iterator[str]:
 
 
 def _of_mqtt(mqtt: MqttSettings) -> Iterator[str]:
+    if mqtt.tls and mqtt.port == 1883:
+        yield "mqtt.tls is true and mqtt.port is 1883, where brokers speak without TLS: leave mqtt.port out, for 8883."
+    if not mqtt.tls and mqtt.port == 8883:
+        yield "mqtt.port is 8883, where brokers expect TLS, and mqtt.tls is false: give mqtt.tls: true."
     if mqtt.password_file is not None:
         yield from doubts("mqtt.password_file", mqtt.password_file)
         if not mqtt.tls and not _is_this_machine(mqtt.host):
@@ -71,7 +77,7 @@ def _of_web(web: WebSettings) -> Iterator[str]:
             "network that you trust, or a VPN; else leave it at 127.0.0.1, behind a reverse proxy with TLS."
         )
     if web.token_file is not None:
-        yield from doubts("web.token_file", web.token_file, shortest=_SHORTEST_TOKEN)
+        yield from doubts("web.token_file", web.token_file, shortest=_SHORTEST_TOKEN, maker=_MAKER)
 
 
 def _is_this_machine(host: str) -> bool:
