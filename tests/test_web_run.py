@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -23,7 +27,7 @@ def asked(port: int, path: str, body: object = None) -> Any:
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", content, headers)
     with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response) if path.startswith("/api/") else response.read()
+        return json.load(response) if "json" in response.headers["Content-Type"] else response.read()
 
 
 def is_served(port: int) -> bool:
@@ -62,3 +66,38 @@ def test_the_daemons_page(tmp_path: Path) -> None:
         assert not is_served(second)
         assert daemon.ends() == 0
     assert "let me in" not in daemon.log()
+
+
+LOOKS = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print(connection.execute("SELECT count(*) FROM labels").fetchone()[0])
+connection.close()
+"""
+
+
+def test_a_label_leaves_the_journal_whole_whatever_others_open_it(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("let me in\n")
+    port = free_port()
+    with daemon_in(tmp_path) as daemon:
+        web = {"enabled": True, "port": port, "token_file": str(tmp_path / "token")}
+        daemon.configure(web=web, review={"keep_pictures": True, "max_pictures_per_day": 100_000}, fps=20)
+        daemon.start()
+        daemon.notices.wait_for("READY")
+        until(lambda: is_served(port), "the page")
+        until(lambda: asked(port, "/api/review/next")["pictures"], "a picture", 30)
+        picture = asked(port, "/api/review/next")["pictures"][0]
+        assert asked(port, f"/api/review/picture/{picture['id']}").startswith(b"\xff\xd8")
+        asked(port, "/api/review/label", {"id": picture["id"], "none": True})
+        asked(port, "/api/accuracy")
+        # SQLite's command line does the same; whoever closes last empties the write-ahead log, and deletes it.
+        looked = [sys.executable, "-c", LOOKS, str(daemon.journal)]
+        assert subprocess.run(looked, capture_output=True, check=True, timeout=30).stdout == b"1\n"
+        descriptors = Path(f"/proc/{daemon.process.pid}/fd")
+        assert not [name for each in descriptors.iterdir() if "(deleted)" in (name := os.readlink(each))]
+        ((before,),) = daemon.rows("SELECT max(id) FROM frames")
+        until(lambda: daemon.rows("SELECT max(id) FROM frames")[0][0] > before, "rows after that")
+        ((written,),) = daemon.rows("SELECT max(id) FROM frames")
+        daemon.ends(signal.SIGKILL)
+        assert daemon.rows("SELECT max(id) FROM frames")[0][0] >= written
+        assert daemon.rows("SELECT truth, said_by FROM labels") == [("(no class)", "page")]

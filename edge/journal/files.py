@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -40,6 +41,16 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
 
 
+def open_to_add(path: Path, wait_s: float) -> sqlite3.Connection:
+    """Open any database that is there to write to it; what is wrong with it shows when it is used.
+
+    Raises:
+        sqlite3.Error: it cannot be opened.
+    """
+    address = f"file:{quote(str(path.absolute()))}?mode=rw"
+    return sqlite3.connect(address, uri=True, timeout=wait_s, isolation_level=None)
+
+
 def hold(path: Path) -> Optional[int]:
     """Hold a journal for this process, as long as the descriptor is open; None where no lock can be made now.
 
@@ -66,11 +77,17 @@ def hold(path: Path) -> Optional[int]:
 def make(path: Path) -> None:
     """Make an empty file that only its owner's group may read: what a camera saw is nobody else's business.
 
+    One that is there is not touched: this process may have a connection to it, whose locks would be gone.
+
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be made, or not be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+    if not path.exists():
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+    elif not os.access(path, os.W_OK, effective_ids=True):
+        code = errno.EROFS if os.statvfs(path).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(code, os.strerror(code), str(path))
 
 
 def passes(error: Exception) -> bool:
@@ -79,24 +96,40 @@ def passes(error: Exception) -> bool:
     return told or isinstance(error, (OSError, EdgeError))
 
 
-def may_be_ours(path: Path) -> bool:
-    """Whether a file is a journal, perhaps a damaged one, or has no content yet.
+def require_regular(path: Path) -> None:
+    """Make sure that a journal's path names a file, if anything.
 
     Raises:
-        sqlite3.DatabaseError: it is a journal whose header is damaged in a way that SQLite would call read-only.
-        JournalError: it is no regular file.
+        JournalError: it names something else.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise JournalError(f"The journal {path} is no regular file: expected a file, which may be a new one.")
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        raise JournalError(f"The journal {path} is no regular file: expected a file, which may be a new one.")
+
+
+def explain(path: Path, error: sqlite3.Error) -> Exception:
+    """What an error at opening a file means, as its content tells: another file, or a journal with a damaged header.
+
+    To be called when SQLite has closed the file, and only where its content says more than the error: closing the file
+    here takes away the locks of whatever connection this process has to it.
+    """
+    damaged = type(error) is sqlite3.DatabaseError
+    if not damaged and "readonly" not in str(error):
+        return error
+    try:
         with open(path, "rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:
-        return True
+        return error
     ours = head[68:72] == APPLICATION_ID.to_bytes(4, "big") or _MARK in head
-    if ours and head.startswith(_SQLITE) and not {1, 2}.issuperset(head[18:20]):
-        raise sqlite3.DatabaseError("its header is damaged")
-    return ours or not head.strip(b"\0")
+    if ours and head.startswith(_SQLITE) and not {1, 2}.issuperset(head[18:20]):  # which SQLite may call read-only
+        return sqlite3.DatabaseError("its header is damaged")
+    if damaged and not ours and head.strip(b"\0"):
+        return JournalError(f"{path} is no journal but another file: give a journal, or the name of a new one.")
+    return error
 
 
 def holds_log(path: Path) -> bool:

@@ -15,6 +15,7 @@ import msgspec
 
 from edge.errors import JournalError
 from edge.journal import schema
+from edge.journal.files import BUSY_S
 from edge.journal.packing import SCORE_UNITS, unpack_others
 from edge.records import Prediction
 
@@ -62,15 +63,18 @@ class Picture(msgspec.Struct, frozen=True):
     said_by: Optional[str]
 
 
-def open_to_label(path: Path) -> sqlite3.Connection:
-    """Open a journal for `label`, also while a daemon writes it. For one thread at a time.
+def open_to_label(path: Path, wait_s: float = BUSY_S) -> sqlite3.Connection:
+    """Open a journal for `label`, also while a daemon writes it, and in the daemon itself. For one thread at a time.
+
+    Args:
+        path: of the journal.
+        wait_s: so long others are waited for that write just now.
 
     Raises:
-        JournalError: there is none, or it cannot be written.
+        JournalError: there is none, or it cannot be used.
     """
-    schema.connect_to_read(path).close()  # `connect` would make one that is not there
+    connection = schema.connect_to_add(path, wait_s)
     with _told():
-        connection = schema.connect(path)
         # What a person said is on the medium before the next question.
         connection.execute("PRAGMA synchronous = FULL")
     return connection
