@@ -7,6 +7,12 @@ ARGS ?=
 # TensorFlow, for the tests of the converter, where it installs and a laptop or server is likely.
 CONVERT := $(shell $(PYTHON) -c 'import platform, sys; print(",convert" * (sys.version_info >= (3, 11) and platform.machine() == "x86_64"))' 2>/dev/null)
 EXTRAS ?=
+COMMA := ,
+GIVEN := $(strip $(subst $(COMMA), ,$(EXTRAS)))
+KNOWN = $(shell sed -n '/^\[options\.extras_require\]/,/^\[options\.package_data\]/s/^\([a-z]*\) =$$/\1/p' setup.cfg)
+# pip would leave out what it does not know, and say so to nobody.
+$(if $(GIVEN),$(foreach name,$(filter-out $(KNOWN),$(GIVEN)),$(error EXTRAS has $(name): expected some of $(KNOWN))))
+override EXTRAS := $(subst $() ,$(COMMA),$(GIVEN))
 TESTED := test,lint,report,parquet,mqtt,prometheus,web$(CONVERT)
 BIN := $(VENV)/bin
 # The folder with the larger picture sets, for the tests and benchmarks that need them.
