@@ -12,7 +12,10 @@ from edge.web import token
 from edge.web.messages import FORM, HTML, Answer, RefusedError, Request, require_kind
 
 FOLDER = Path(__file__).with_name("page")
-_SCRIPTS = "page accuracy api chart dom kept live login picker picture review truth words".split()
+_SCRIPTS = (
+    *("page", "accuracy", "api", "chart", "dom", "kept", "live"),
+    *("login", "picker", "picture", "review", "truth", "words"),
+)
 FILES = {
     "/": ("index.html", HTML),
     "/login": ("login.html", HTML),
