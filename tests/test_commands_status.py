@@ -24,6 +24,10 @@ STATUS = {
     "latency": {"wait": {"p50_ms": 2.04, "p90_ms": 3.1}, "age": {"p50_ms": 17.25, "p90_ms": None}},
     "journal": {"recording": False, "because": "the disk is full", "file_bytes": 123_456_789, "events": []},
     "board": {"temperature_c": 61.2345, "clock_mhz": 1500.0, "age_ms": 17.25, "throttled": ["under-voltage"]},
+    "outlets": {
+        "web": {"where": "http://127.0.0.1:8080/", "trouble": None, "delivered": 4},
+        "mqtt": {"where": "mqtt://shed:1883", "trouble": "Nothing listens there.", "delivered": 3},
+    },
     "masks": {},
 }
 FOR_A_PERSON = """\
@@ -48,6 +52,12 @@ board:
   clock:       1,500 MHz
   age:         17.2 ms
   throttled:   under-voltage
+outlets:
+  web: where http://127.0.0.1:8080/, trouble none, delivered 4
+  mqtt:
+    where:     mqtt://shed:1883
+    trouble:   Nothing listens there.
+    delivered: 3
 masks:   none
 """
 

@@ -31,7 +31,7 @@ def status(journal: Optional[Path], as_json: bool) -> None:
 def lines(document: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
     """A document as lines for a person: names aligned, groups indented, numbers with the units that names end in.
 
-    Inside a group, what holds no group itself is told in one line.
+    Inside a group, what holds neither a group nor a sentence is told in one line.
     """
     groups = {name for name, value in document.items() if _is_group(value, depth)}
     width = max((len(_title(name)) for name in document if name not in groups), default=0) + 1
@@ -114,7 +114,11 @@ def _text(name: str, value: Any) -> str:
 def _is_group(value: Any, depth: int) -> bool:
     """Whether it has lines of its own: an object that holds something, or a list of such, which get a line each."""
     if isinstance(value, Mapping):
-        return bool(value) and (depth == 0 or any(_is_group(each, 0) for each in value.values()))
+        return bool(value) and (depth == 0 or any(_is_group(each, 0) or _is_sentence(each) for each in value.values()))
     return (
         isinstance(value, (list, tuple)) and bool(value) and all(isinstance(each, Mapping) and each for each in value)
     )
+
+
+def _is_sentence(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith(".")
