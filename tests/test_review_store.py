@@ -12,7 +12,7 @@ import pytest
 
 from edge.errors import JournalError
 from edge.journal import schema
-from edge.review import store
+from edge.review import counts, store
 from tests.journals import BOOTED_NS, LABELS, START_UTC_S, insert
 
 
@@ -55,6 +55,7 @@ def test_a_picture_is_told_with_what_the_model_answered(journal: sqlite3.Connect
     ]
     assert (first.label, first.said_by, first.truth) == (None, None, None)
     assert store.labels_of(journal, first.model_id) == LABELS
+    assert store.labels_of(journal, 99) == ()
 
 
 def test_a_corrected_clock_counts(journal: sqlite3.Connection) -> None:
@@ -76,23 +77,23 @@ def test_what_waits_for_a_label(journal: sqlite3.Connection, tmp_path: Path) -> 
 def test_what_was_labelled_and_what_was_not(journal: sqlite3.Connection) -> None:
     (first, deleted, last), (model_id, other) = store.pictures(journal), (1, 2)
     assert [store.model_of(journal, run) for run in ("run-1", "unknown")] == [model_id, None]
-    assert store.waiting(journal) == [first.id, last.id]
-    assert store.not_labelled(journal, model_id) == {"ordinary": 3.0}
-    before = store.version(journal)
+    assert counts.waiting(journal) == [first.id, last.id]
+    assert counts.not_labelled(journal, model_id) == {"ordinary": 3.0}
+    before = counts.version(journal)
     slip = store.label(journal, 1, 10, "tulip", "ann")
     store.label(journal, 1, 20, store.NO_CLASS, "ann")
     store.label(journal, 1, 30, "tulip", "ann")
     store.label(journal, 1, 30, None, "ann")
-    assert store.waiting(journal) == [last.id] == [each.id for each in store.unlabelled(journal)]
+    assert counts.waiting(journal) == [last.id] == [each.id for each in store.unlabelled(journal)]
     assert [each.id for each in store.labelled(journal, model_id)] == [first.id, deleted.id]
-    assert store.count_labelled(journal) == 2
-    assert store.not_labelled(journal, model_id) == {"ordinary": 1.0}
-    assert (store.labelled(journal, other), store.not_labelled(journal, other)) == ([], {})
+    assert counts.count_labelled(journal) == 2
+    assert counts.not_labelled(journal, model_id) == {"ordinary": 1.0}
+    assert (store.labelled(journal, other), counts.not_labelled(journal, other)) == ([], {})
     assert store.pictures(journal, [last.id, 99]) == [last]
-    after = store.version(journal)
-    store.unsay(journal, slip)
-    assert len({before, after, store.version(journal)}) == 3
-    assert store.waiting(journal) == [first.id, last.id]
+    after = counts.version(journal)
+    assert store.unsay(journal, slip)
+    assert len({before, after, counts.version(journal)}) == 3
+    assert counts.waiting(journal) == [first.id, last.id]
 
 
 def test_the_newest_label_counts_and_can_be_taken_back(journal: sqlite3.Connection) -> None:
@@ -108,6 +109,25 @@ def test_the_newest_label_counts_and_can_be_taken_back(journal: sqlite3.Connecti
     assert store.pictures(journal)[0].said_by is None
     rows = journal.execute("SELECT run_id, sequence, truth, said_by, from_utc_ns FROM labels ORDER BY id").fetchall()
     assert rows == [(1, 10, "tulip", "ann", None), (1, 10, None, "ann", None)]
+
+
+def test_what_is_undone_twice_takes_nothing_of_others(journal: sqlite3.Connection) -> None:
+    slip = store.label(journal, 1, 10, "tulip", "page")
+    assert store.unsay(journal, slip)
+    other = store.label(journal, 1, 30, "daisy", "page")
+    assert other.id == slip.id
+    assert not store.unsay(journal, slip)
+    assert counts.count_labelled(journal) == 1
+
+
+def test_whether_somebody_has_just_said_this(journal: sqlite3.Connection) -> None:
+    assert store.newest(journal, 1, 10, "tulip", "ann") is None
+    said = store.label(journal, 1, 10, "tulip", "ann")
+    assert store.newest(journal, 1, 10, "tulip", "ann") == said
+    assert store.newest(journal, 1, 10, "daisy", "ann") is None
+    assert store.newest(journal, 1, 10, "tulip", "bob") is None
+    store.label(journal, 1, 10, None, "ann")
+    assert store.newest(journal, 1, 10, "tulip", "ann") is None
 
 
 def test_a_label_of_a_span_is_no_label_of_a_picture(journal: sqlite3.Connection) -> None:
@@ -130,8 +150,7 @@ def test_the_words_of_errors(journal: sqlite3.Connection, tmp_path: Path) -> Non
 
 
 def test_a_locked_journal_is_told_as_such(journal: sqlite3.Connection, tmp_path: Path) -> None:
-    with closing(store.open_to_label(tmp_path / "field.db")) as connection:
-        connection.execute("PRAGMA busy_timeout = 10")
+    with closing(store.open_to_label(tmp_path / "field.db", 0.01)) as connection:
         journal.execute("BEGIN IMMEDIATE")
         with pytest.raises(JournalError, match="another program holds it: try again"):
             store.label(connection, 1, 10, "tulip", "ann")

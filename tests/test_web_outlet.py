@@ -46,7 +46,7 @@ def test_a_run_without_a_journal(classifier: Classifier, tmp_path: Path) -> None
         for path in ("/api/review/next", "/api/review/picture/1"):
             reply = page.get(path)
             assert (reply.status, "journal.path" in reply.json["error"]) == (404, True)
-        assert page.post("/api/review/label", {"id": 1, "none": True}).status == 404
+        assert page.post("/api/review/label", {"id": 1, "file": "x.jpg", "none": True}).status == 404
         assert page.get("/api/accuracy").json["reviewed"] is None
         assert page.web.wants_pixels is False
 

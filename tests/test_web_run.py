@@ -88,7 +88,7 @@ def test_a_label_leaves_the_journal_whole_whatever_others_open_it(tmp_path: Path
         until(lambda: asked(port, "/api/review/next")["pictures"], "a picture", 30)
         picture = asked(port, "/api/review/next")["pictures"][0]
         assert asked(port, f"/api/review/picture/{picture['id']}").startswith(b"\xff\xd8")
-        asked(port, "/api/review/label", {"id": picture["id"], "none": True})
+        asked(port, "/api/review/label", {"id": picture["id"], "file": picture["file"], "none": True})
         asked(port, "/api/accuracy")
         # SQLite's command line does the same; whoever closes last empties the write-ahead log, and deletes it.
         looked = [sys.executable, "-c", LOOKS, str(daemon.journal)]

@@ -18,7 +18,7 @@ from edge.commands import by_option, journal_option, json_option, printable, req
 if TYPE_CHECKING:
     import sqlite3
 
-    from edge.review.store import Picture
+    from edge.review.store import Picture, Said
 
 _HELP = (
     "Answer with a number, a name or its beginning (=NAME where it looks like one of these), s (skip), o (other: "
@@ -151,7 +151,7 @@ class _Session:
         self._pictures = store.unlabelled(connection, folder)
         random.shuffle(self._pictures)
         self._viewers: list[subprocess.Popen[bytes]] = []
-        self._said: list[Optional[int]] = []  # the label of each picture that was gone through; None: skipped
+        self._said: list[Optional[Said]] = []  # the label of each picture that was gone through; None: skipped
 
     def run(self) -> None:
         """Ask until there are no more pictures or the person has enough."""
@@ -215,9 +215,9 @@ class _Session:
         if not self._said:
             click.echo("Nothing to undo.")
             return
-        label_id = self._said.pop()
-        if label_id is not None:
-            store.unsay(self._connection, label_id)
+        slip = self._said.pop()
+        if slip is not None:
+            store.unsay(self._connection, slip)
 
 
 def _truth(text: str, picture: Picture, labels: Sequence[str]) -> str:

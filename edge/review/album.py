@@ -36,6 +36,17 @@ def file_name(utc: str, run: str, sequence: int) -> str:
     return f"{_time(utc).strftime(_STAMP)}-{run}-{sequence}{SUFFIX}"
 
 
+def is_of(name: str, run: str, sequence: int) -> bool:
+    """Whether a file is called as the picture of a frame is.
+
+    Args:
+        name: of the file.
+        run: of the frame.
+        sequence: of the frame.
+    """
+    return name.endswith(f"-{run}-{sequence}{SUFFIX}")
+
+
 def _for_the_group(path: str, flags: int) -> int:
     return os.open(path, flags, _FILE_MODE)
 

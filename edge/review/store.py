@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import msgspec
 
@@ -33,10 +33,18 @@ FROM pictures JOIN runs ON runs.id = run_id JOIN models ON models.id = model_id
 """
 # Of two that say something of a frame, the newest does. By ids of pictures, as SQLite takes long to find that something
 # is not among what may be NULL.
-_LABELLED = """(SELECT shown.id FROM pictures AS shown WHERE (run_id, sequence) IN (
+LABELLED = """(SELECT shown.id FROM pictures AS shown WHERE (run_id, sequence) IN (
     SELECT run_id, sequence FROM labels
     WHERE truth IS NOT NULL AND id IN (SELECT max(id) FROM labels WHERE run_id IS NOT NULL GROUP BY run_id, sequence)
 ))"""
+"""The pictures that somebody labelled, for an IN."""
+
+
+class Said(NamedTuple):
+    """Which label: SQLite gives ids again, but no two are of the same moment."""
+
+    id: int
+    utc_ns: int
 
 
 class Picture(msgspec.Struct, frozen=True):
@@ -74,7 +82,7 @@ def open_to_label(path: Path, wait_s: float = BUSY_S) -> sqlite3.Connection:
         JournalError: there is none, or it cannot be used.
     """
     connection = schema.connect_to_add(path, wait_s)
-    with _told():
+    with told():
         # What a person said is on the medium before the next question.
         connection.execute("PRAGMA synchronous = FULL")
     return connection
@@ -120,62 +128,13 @@ def unlabelled(connection: sqlite3.Connection, folder: Optional[Path] = None) ->
     ]
 
 
-def waiting(connection: sqlite3.Connection) -> list[int]:
-    """The ids of what `unlabelled` gives, which costs less; the files are not looked for.
-
-    Raises:
-        JournalError: the journal cannot be read.
-    """
-    with _told():
-        rows = connection.execute(f"SELECT id FROM pictures WHERE file <> '' AND id NOT IN {_LABELLED} ORDER BY id")
-        return [picture_id for (picture_id,) in rows]
-
-
 def labelled(connection: sqlite3.Connection, model_id: int) -> list[Picture]:
     """The pictures of a model's frames that somebody has labelled, in the order in which they were kept.
 
     Raises:
         JournalError: the journal cannot be read.
     """
-    return _pictures(connection, f"WHERE model_id = ? AND pictures.id IN {_LABELLED}", (model_id,))
-
-
-def count_labelled(connection: sqlite3.Connection) -> int:
-    """How many pictures somebody has labelled, of all models.
-
-    Raises:
-        JournalError: the journal cannot be read.
-    """
-    with _told():
-        return int(connection.execute(f"SELECT count(*) FROM pictures WHERE id IN {_LABELLED}").fetchone()[0])
-
-
-def version(connection: sqlite3.Connection) -> tuple[object, ...]:
-    """Is another one where something was said of pictures since, or another picture was kept; costs next to nothing.
-
-    Raises:
-        JournalError: the journal cannot be read.
-    """
-    with _told():
-        # The time too, as the id of a label that was taken back is given again.
-        labels = connection.execute("SELECT max(id), count(*), max(said_utc_ns) FROM labels").fetchone()
-        return (*labels, *connection.execute("SELECT max(id) FROM pictures").fetchone())
-
-
-def not_labelled(connection: sqlite3.Connection, model_id: int) -> dict[str, float]:
-    """How many frames all other pictures of a model stand for, the deleted ones too, by stratum.
-
-    Raises:
-        JournalError: the journal cannot be read.
-    """
-    with _told():
-        return dict(
-            connection.execute(
-                "SELECT stratum, sum(stands_for) FROM pictures JOIN runs ON runs.id = run_id "
-                f"WHERE model_id = ? AND pictures.id NOT IN {_LABELLED} GROUP BY stratum",
-                (model_id,),
-            ).fetchall()
-        )
+    return _pictures(connection, f"WHERE model_id = ? AND pictures.id IN {LABELLED}", (model_id,))
 
 
 def model_of(connection: sqlite3.Connection, run: str) -> Optional[int]:
@@ -184,23 +143,23 @@ def model_of(connection: sqlite3.Connection, run: str) -> Optional[int]:
     Raises:
         JournalError: the journal cannot be read.
     """
-    with _told():
+    with told():
         row = connection.execute("SELECT model_id FROM runs WHERE run = ?", (run,)).fetchone()
         return None if row is None else int(row[0])
 
 
 def labels_of(connection: sqlite3.Connection, model_id: int) -> tuple[str, ...]:
-    """A model's class names, by output index.
+    """A model's class names, by output index; empty where the journal does not know the model.
 
     Raises:
         JournalError: the journal cannot be read.
     """
-    with _told():
-        (text,) = connection.execute("SELECT labels FROM models WHERE id = ?", (model_id,)).fetchone()
-        return msgspec.convert(json.loads(text), tuple[str, ...])
+    with told():
+        row = connection.execute("SELECT labels FROM models WHERE id = ?", (model_id,)).fetchone()
+        return () if row is None else msgspec.convert(json.loads(row[0]), tuple[str, ...])
 
 
-def label(connection: sqlite3.Connection, run_id: int, sequence: int, truth: Optional[str], by: str) -> int:
+def label(connection: sqlite3.Connection, run_id: int, sequence: int, truth: Optional[str], by: str) -> Said:
     """Say what a frame shows; the newest label of a frame counts.
 
     Args:
@@ -211,28 +170,47 @@ def label(connection: sqlite3.Connection, run_id: int, sequence: int, truth: Opt
         by: who says so.
 
     Returns:
-        The label's id, for `unsay`.
+        The label, for `unsay`.
 
     Raises:
         JournalError: the journal cannot be written.
     """
-    with _told():
+    utc_ns = time.time_ns()
+    with told():
         row = connection.execute(
             "INSERT INTO labels (run_id, sequence, truth, said_by, said_utc_ns) VALUES (?, ?, ?, ?, ?)",
-            (run_id, sequence, truth, by, time.time_ns()),
+            (run_id, sequence, truth, by, utc_ns),
         ).lastrowid
     assert row is not None
-    return row
+    return Said(row, utc_ns)
 
 
-def unsay(connection: sqlite3.Connection, label_id: int) -> None:
+def newest(connection: sqlite3.Connection, run_id: int, sequence: int, truth: str, by: str) -> Optional[Said]:
+    """The newest label of a frame, where it is that of somebody who says just this; else None.
+
+    Raises:
+        JournalError: the journal cannot be read.
+    """
+    with told():
+        row = connection.execute(
+            "SELECT id, said_utc_ns, truth, said_by FROM labels WHERE run_id = ? AND sequence = ? ORDER BY id DESC",
+            (run_id, sequence),
+        ).fetchone()
+    return Said(*row[:2]) if row and row[2:] == (truth, by) else None
+
+
+def unsay(connection: sqlite3.Connection, slip: Said) -> bool:
     """Make a slip undone: the label was never said, and what was known before it counts again.
+
+    Returns:
+        Whether there was such a label, which there is not when it is undone already.
 
     Raises:
         JournalError: the journal cannot be written.
     """
-    with _told():
-        connection.execute("DELETE FROM labels WHERE id = ?", (label_id,))
+    with told():
+        found = connection.execute("DELETE FROM labels WHERE id = ? AND said_utc_ns = ?", slip)
+    return found.rowcount > 0
 
 
 def _listed(ids: Sequence[int]) -> str:
@@ -240,7 +218,7 @@ def _listed(ids: Sequence[int]) -> str:
 
 
 def _pictures(connection: sqlite3.Connection, where: str, values: Sequence[Any] = ()) -> list[Picture]:
-    with _told():
+    with told():
         said = {
             (run_id, sequence): (truth, by)
             for run_id, sequence, truth, by in connection.execute(
@@ -280,7 +258,8 @@ def _name(labels: Sequence[str], class_id: int) -> str:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
+    """Tell what SQLite says in the block as a JournalError."""
     try:
         yield
     except sqlite3.Error as error:

@@ -8,19 +8,9 @@ from typing import Any, Optional
 from edge.journal.packing import pack_others, pack_score
 from edge.report.accuracy import sample
 from edge.report.accuracy.accuracy import Names, share
-from edge.report.rows import Model
 from edge.report.rows import Picture as Row
-from edge.review import store
+from edge.review import counts, store
 from edge.stats import effective_samples
-
-
-def names_of(connection: sqlite3.Connection, model_id: int) -> Names:
-    """A model's classes, which stay as they are.
-
-    Raises:
-        JournalError: the journal cannot be read.
-    """
-    return Names(Model(model_id, "", "", store.labels_of(connection, model_id)))
 
 
 def reviewed(connection: sqlite3.Connection, names: Names) -> dict[str, Any]:
@@ -31,7 +21,7 @@ def reviewed(connection: sqlite3.Connection, names: Names) -> dict[str, Any]:
 
     Args:
         connection: to a journal.
-        names: from `names_of`.
+        names: of the model's classes.
 
     Raises:
         JournalError: the journal cannot be read.
@@ -39,7 +29,7 @@ def reviewed(connection: sqlite3.Connection, names: Names) -> dict[str, Any]:
     model_id = names.model.id
     found: list[tuple[Row, Optional[str]]] = [(_row(each), each.label) for each in store.labelled(connection, model_id)]
     # Of the others it only matters for how many frames they stand: one of each stratum stands for all.
-    others = store.not_labelled(connection, model_id)
+    others = counts.not_labelled(connection, model_id)
     found += [(Row(0, 0, 0, stratum, frames, "", 0, 0, b"", None), None) for stratum, frames in others.items()]
     strata = sample.seen(found, names)
     counted = [each for stratum in strata for each in stratum if names.meant(each.truth)]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 import msgspec
 
@@ -13,11 +14,14 @@ from edge.web.labelling import MOST_AT_ONCE, Labelling, Undo
 from edge.web.labelling import Answer as Said
 from edge.web.messages import Answer, RefusedError, Request, in_json, read_json
 from edge.web.preview import Preview
-from edge.web.run import Run
+from edge.web.run import Run, sha_of
 from edge.web.settings import WebSettings
 from edge.web.ticks import Ticks
 from edge.web.worker import Worker
 
+LOCKED_S = 1.0
+"""So long a label waits for another program that writes the journal, and whatever waited for an earlier one."""
+_LEAST_LOCKED_S = 0.05
 _AT_ONCE = 20
 _PICTURE = "/api/review/picture/"
 Handler = Callable[[Request], Awaitable[Answer]]
@@ -37,7 +41,8 @@ class Api:
         """The present one."""
         self.ticks = Ticks(lambda: self.run, self._features)
         self._settings, self._preview = settings, preview
-        self._journal = Worker("page labels")
+        # Reading waits for nobody who writes.
+        self._reading, self._writing = Worker("page journal"), Worker("page labels")
         self._labelling: Optional[Labelling] = None
         self._routes: dict[tuple[str, str], Handler] = {
             ("GET", "/api/state"): self._state,
@@ -63,13 +68,19 @@ class Api:
     def close(self) -> None:
         """Whoever waits is answered with what there is."""
         self.ticks.close()
-        self._journal.close()
+        self._reading.close()
+        self._writing.close()
 
     async def _state(self, request: Request) -> Answer:
         return Answer(body=await self.ticks.next(_number(request, "after")))
 
-    async def _labels(self, _: Request) -> Answer:
-        return Answer(body=self._present().labels)
+    async def _labels(self, request: Request) -> Answer:
+        model_id = _number(request, "model_id")
+        if model_id is None:
+            return Answer(body=self._present().labels)
+        labelling = self._present_labelling()
+        labels = await self._reading.call(lambda: labelling.labels(model_id))
+        return Answer(body=in_json({"labels": labels, "sha": sha_of(labels)}))
 
     async def _picture(self, request: Request) -> Answer:
         if not self._settings.preview:
@@ -88,26 +99,32 @@ class Api:
     async def _next(self, request: Request) -> Answer:
         labelling, count = self._present_labelling(), _number(request, "count")
         wanted = min(MOST_AT_ONCE, max(1, _AT_ONCE if count is None else count))
-        return Answer(body=in_json(await self._journal.call(lambda: labelling.next(wanted))))
+        return Answer(body=in_json(await self._reading.call(lambda: labelling.next(wanted))))
 
     async def _review_picture(self, request: Request) -> Answer:
         labelling, picture_id = self._present_labelling(), int(request.path[len(_PICTURE) :])
-        return Answer(200, await self._journal.call(lambda: labelling.picture(picture_id)), "image/jpeg")
+        return Answer(200, await self._reading.call(lambda: labelling.picture(picture_id)), "image/jpeg")
 
     async def _label(self, request: Request) -> Answer:
         labelling, said = self._present_labelling(), await read_json(request, Said)
-        return Answer(body=in_json(await self._journal.call(lambda: labelling.label(said))))
+        return await self._write(lambda wait_s: labelling.label(said, wait_s))
 
     async def _undo(self, request: Request) -> Answer:
         labelling, slip = self._present_labelling(), await read_json(request, Undo)
-        return Answer(body=in_json(await self._journal.call(lambda: labelling.undo(slip))))
+        return await self._write(lambda wait_s: labelling.undo(slip, wait_s))
+
+    async def _write(self, write: Callable[[float], dict[str, Any]]) -> Answer:
+        """Have something written; all who wait for a locked journal wait side by side, not one after the other."""
+        until_s = time.monotonic() + LOCKED_S
+        told = await self._writing.call(lambda: write(max(_LEAST_LOCKED_S, until_s - time.monotonic())))
+        return Answer(body=in_json(told))
 
     async def _accuracy(self, _: Request) -> Answer:
         run, reviewed, trouble = self._present(), None, None
         if run.overview.journal is not None:
             labelling = self._present_labelling()
             try:
-                reviewed = await self._journal.call(lambda: labelling.accuracy(run.overview.run))
+                reviewed = await self._reading.call(lambda: labelling.accuracy(run.overview.run))
             except JournalError as error:  # what else there is can be told
                 trouble = str(error)
         return Answer(body=in_json({"reviewed": reviewed, "trouble": trouble, "live": run.live_accuracy()}))
@@ -128,7 +145,10 @@ class Api:
     def _present_labelling(self) -> Labelling:
         path = self._present().overview.journal
         if path is None:
-            raise RefusedError(404, "No journal is written, which would hold pictures: configure journal.path.")
+            raise RefusedError(
+                404,
+                "No journal is written, which would hold pictures: configure journal.path, and restart the service.",
+            )
         if self._labelling is None or self._labelling.path != path:
             self._labelling = Labelling(path)
         return self._labelling

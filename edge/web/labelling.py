@@ -7,7 +7,6 @@ import os
 import random
 import sqlite3
 import stat
-from collections import deque
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any, Optional
@@ -17,25 +16,27 @@ from msgspec import Meta
 
 from edge.journal import pictures_folder, schema
 from edge.report.accuracy.accuracy import Names
-from edge.review import store
-from edge.review.album import SUFFIX
+from edge.report.rows import Model
+from edge.review import counts, store
+from edge.review.album import SUFFIX, is_of
 from edge.truth.live import label_of
-from edge.web.accuracy import names_of, reviewed
+from edge.web.accuracy import reviewed
 from edge.web.messages import RefusedError
 
 MOST_AT_ONCE = 100
 SAID_BY = "page"
-_REMEMBERED = 1_000
 _LARGEST_BYTES = 50_000_000
-_LARGEST_ID = 2**63 - 1  # in SQLite
+_LARGEST = 2**63 - 1  # in SQLite
 
-Id = Annotated[int, Meta(ge=1, le=_LARGEST_ID)]
+Id = Annotated[int, Meta(ge=1, le=_LARGEST)]
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a person says that a picture shows: exactly one of the last three."""
 
     id: Id
+    file: Annotated[str, Meta(max_length=300)]
+    """As it was told with the picture: in a journal that has taken this one's place, the id is that of another."""
     choice: Optional[Annotated[int, Meta(ge=0, le=4)]] = None
     """One of the model's answers, the best first."""
     other: Optional[Annotated[str, Meta(max_length=200)]] = None
@@ -47,17 +48,20 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Undo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which label was a slip."""
 
-    label_id: Id
+    label_id: Annotated[str, Meta(pattern=r"^[0-9]{1,19}-[0-9]{1,19}\Z")]
+    """As it was told with the label."""
 
 
 class Labelling:
-    """The pictures of one journal, which is opened for each request and held no longer: others write it too."""
+    """The pictures of one journal, which is opened for each request and held no longer: others write it too.
+
+    What reads is for one thread, and what writes, `label` and `undo`, may be for another one.
+    """
 
     def __init__(self, path: Path) -> None:
         """Nothing is opened yet."""
         self.path = path
         self._folder = pictures_folder(path)
-        self._said: deque[int] = deque(maxlen=_REMEMBERED)
         self._names: Optional[Names] = None
         self._accuracy: tuple[object, dict[str, Any]] = (None, {})
 
@@ -68,13 +72,13 @@ class Labelling:
             JournalError: the journal cannot be read.
         """
         with contextlib.closing(schema.connect_to_read(self.path)) as connection:
-            waiting = store.waiting(connection)
+            waiting = counts.waiting(connection)
             ids = random.sample(waiting, len(waiting))
             found: list[store.Picture] = []
             while ids and len(found) < count:
                 some, ids = set(ids[:count]), ids[count:]
                 found += [each for each in store.pictures(connection, tuple(some)) if self._has(each)]
-            labelled = store.count_labelled(connection)
+            labelled = counts.count_labelled(connection)
         random.shuffle(found)
         return {"pictures": [_told(each) for each in found[:count]], "waiting": len(waiting), "labelled": labelled}
 
@@ -93,8 +97,25 @@ class Labelling:
             why = getattr(error, "strerror", None) or error
             raise RefusedError(404, f"Picture {picture_id} cannot be shown: {why}.") from None
 
-    def label(self, answer: Answer) -> dict[str, Any]:
-        """Say what a picture shows.
+    def labels(self, model_id: int) -> tuple[str, ...]:
+        """A model's class names.
+
+        Raises:
+            JournalError: the journal cannot be read.
+            RefusedError: there is no such model.
+        """
+        with contextlib.closing(schema.connect_to_read(self.path)) as connection:
+            labels = store.labels_of(connection, model_id) if model_id <= _LARGEST else ()
+        if not labels:
+            raise RefusedError(404, f"The journal knows no model {model_id}.")
+        return labels
+
+    def label(self, answer: Answer, wait_s: float) -> dict[str, Any]:
+        """Say what a picture shows; whoever says it again, as he had no answer, is told the same.
+
+        Args:
+            answer: what is said.
+            wait_s: so long others are waited for that write the journal.
 
         Raises:
             JournalError: the journal cannot be written.
@@ -103,32 +124,35 @@ class Labelling:
         """
         if (answer.choice is not None) + (answer.other is not None) + answer.none != 1:
             raise RefusedError(400, 'Not exactly one thing was said: expected "choice", "other" or "none".')
-        with contextlib.closing(store.open_to_label(self.path)) as connection:
+        with contextlib.closing(store.open_to_label(self.path, wait_s)) as connection:
             picture = _found(connection, answer.id)
-            truth = store.NO_CLASS
-            if answer.other is not None:
-                truth = label_of(answer.other, store.labels_of(connection, picture.model_id))
-            elif answer.choice is not None:
-                if answer.choice >= len(picture.predictions):
-                    raise RefusedError(400, f"The model gave only {len(picture.predictions)} answers to this picture.")
-                truth = picture.predictions[answer.choice].label
-            label_id = store.label(connection, picture.run_id, picture.sequence, truth, SAID_BY)
-        self._said.append(label_id)
-        return {"label_id": label_id, "truth": truth}
+            if not _is(picture, answer.file):
+                raise RefusedError(
+                    409,
+                    f"Picture {answer.id} is not the one that was shown, as the journal is another: nothing is said.",
+                )
+            truth = _truth(connection, picture, answer)
+            frame = picture.run_id, picture.sequence
+            said = store.newest(connection, *frame, truth, SAID_BY)
+            said = said or store.label(connection, *frame, truth, SAID_BY)
+            return {"label_id": f"{said.id}-{said.utc_ns}", "truth": truth, **_counts(connection)}
 
-    def undo(self, slip: Undo) -> dict[str, Any]:
+    def undo(self, slip: Undo, wait_s: float) -> dict[str, Any]:
         """Take back what was said here.
+
+        Args:
+            slip: what `label` told.
+            wait_s: so long others are waited for that write the journal.
 
         Raises:
             JournalError: the journal cannot be written.
-            RefusedError: it was not said here, or not since this program began.
+            RefusedError: the journal has no such label, or not any more.
         """
-        if slip.label_id not in self._said:
-            raise RefusedError(409, f"Label {slip.label_id} was not given on this page, or is undone already.")
-        with contextlib.closing(store.open_to_label(self.path)) as connection:
-            store.unsay(connection, slip.label_id)
-        self._said.remove(slip.label_id)
-        return {"label_id": slip.label_id}
+        said = store.Said(*map(int, slip.label_id.split("-")))
+        with contextlib.closing(store.open_to_label(self.path, wait_s)) as connection:
+            if max(said) > _LARGEST or not store.unsay(connection, said):
+                raise RefusedError(409, "This label is undone already, or was said in another journal.")
+            return {"label_id": slip.label_id, **_counts(connection)}
 
     def accuracy(self, run: str) -> dict[str, Any]:
         """See `edge.web.accuracy.reviewed`; of the model of a run. Counted anew only where something was said since.
@@ -138,18 +162,25 @@ class Labelling:
         """
         with contextlib.closing(schema.connect_to_read(self.path)) as connection:
             model_id = store.model_of(connection, run)
-            key = (model_id, store.version(connection))
+            key = (model_id, counts.version(connection))
             if key != self._accuracy[0]:
                 self._accuracy = key, {} if model_id is None else self._reviewed(connection, model_id)
             return self._accuracy[1]
 
     def _reviewed(self, connection: sqlite3.Connection, model_id: int) -> dict[str, Any]:
-        if self._names is None or self._names.model.id != model_id:
-            self._names = names_of(connection, model_id)
+        # By their names, as the id may be that of another model in a journal that has taken this one's place.
+        labels = store.labels_of(connection, model_id)
+        if self._names is None or self._names.model != Model(model_id, "", "", labels):
+            self._names = Names(Model(model_id, "", "", labels))
         return reviewed(connection, self._names)
 
     def _has(self, picture: store.Picture) -> bool:
-        return (self._folder / picture.file).is_file()
+        try:
+            return stat.S_ISREG((self._folder / picture.file).stat().st_mode)
+        except PermissionError as error:
+            raise RefusedError(503, f"The kept pictures in {self._folder} cannot be read: {error.strerror}.") from None
+        except (OSError, ValueError):  # it is gone, or its name is none
+            return False
 
 
 def _found(connection: sqlite3.Connection, picture_id: int) -> store.Picture:
@@ -157,6 +188,25 @@ def _found(connection: sqlite3.Connection, picture_id: int) -> store.Picture:
     if not found:
         raise RefusedError(404, f"There is no picture {picture_id}.")
     return found[0]
+
+
+def _is(picture: store.Picture, file: str) -> bool:
+    """Whether a picture is the one with a file, also when that was deleted meanwhile to make room."""
+    return file == picture.file if picture.file else is_of(file, picture.run, picture.sequence)
+
+
+def _truth(connection: sqlite3.Connection, picture: store.Picture, answer: Answer) -> str:
+    if answer.other is not None:
+        return label_of(answer.other, store.labels_of(connection, picture.model_id))
+    if answer.choice is None:
+        return store.NO_CLASS
+    if answer.choice >= len(picture.predictions):
+        raise RefusedError(400, f"The model gave only {len(picture.predictions)} answers to this picture.")
+    return picture.predictions[answer.choice].label
+
+
+def _counts(connection: sqlite3.Connection) -> dict[str, int]:
+    return {"waiting": len(counts.waiting(connection)), "labelled": counts.count_labelled(connection)}
 
 
 def _read(folder: Path, name: str) -> bytes:
@@ -178,6 +228,7 @@ def _told(picture: store.Picture) -> dict[str, Any]:
     utc = picture.utc_ns and datetime.fromtimestamp(picture.utc_ns / 1e9, timezone.utc).isoformat(timespec="seconds")
     return {
         "id": picture.id,
+        "file": picture.file,
         "utc": utc,
         "stratum": picture.stratum,
         "predictions": [{"label": each.label, "score": round(each.score, 4)} for each in picture.predictions],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, Optional
 
@@ -15,6 +16,11 @@ from edge.web.recent import Recent
 
 _MOST_ANSWERS = 10_000
 """Truths and answers to them that are told apart; a camera that makes up truths must not fill the memory."""
+
+
+def sha_of(labels: Sequence[str]) -> str:
+    """Another one means other labels."""
+    return hashlib.sha256("\0".join(labels).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Run:
@@ -57,7 +63,7 @@ class Run:
     @cached_property
     def labels_sha(self) -> str:
         """Another one means other labels."""
-        return hashlib.sha256("\0".join(self.overview.labels).encode("utf-8", "surrogatepass")).hexdigest()
+        return sha_of(self.overview.labels)
 
     @cached_property
     def labels(self) -> bytes:
