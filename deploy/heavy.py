@@ -29,8 +29,7 @@ def require_tensorflow() -> Any:
             import tensorflow as tf
     except ModuleNotFoundError as error:
         raise RuntimeUnavailableError(
-            f"Building a model needs TensorFlow and Keras, and {error.name} is not installed: "
-            f"{HOW_TO_INSTALL}."
+            f"Building a model needs TensorFlow and Keras, and {error.name} is not installed: {HOW_TO_INSTALL}."
         ) from None
     tf.get_logger().setLevel("ERROR")
     with contextlib.suppress(RuntimeError):  # raised when something was computed already

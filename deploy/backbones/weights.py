@@ -144,9 +144,7 @@ def _read(path: Path) -> bytes:
 def _packaged(package: Package) -> tuple[Path, bytes]:
     path = installed(package)
     if path is None:
-        raise ModelError(
-            f"The weights are in {package.name}, which is not installed: {HOW_TO_INSTALL}; or {_CHOICES}."
-        )
+        raise ModelError(f"The weights are in {package.name}, which is not installed: {HOW_TO_INSTALL}; or {_CHOICES}.")
     content = _read(path)
     check_sha256(content, package.sha256, f"{path}, the weights of {package.name} {package.version},")
     return path, content

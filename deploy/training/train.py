@@ -118,9 +118,7 @@ def train(settings: Settings, out: Path, cache: Optional[Path], progress: Progre
 def _check_installed() -> None:
     for name in _NEEDED:
         if importlib.util.find_spec(name) is None:
-            raise RuntimeUnavailableError(
-                f"Training needs {name}, which is not installed: {heavy.HOW_TO_INSTALL}."
-            )
+            raise RuntimeUnavailableError(f"Training needs {name}, which is not installed: {heavy.HOW_TO_INSTALL}.")
 
 
 def _check_out(settings: Settings, out: Path) -> None:
