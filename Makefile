@@ -62,6 +62,7 @@ bench: $(VENV)-bench/.bench $(VENV)/.test ## Measure against named baselines, pr
 	$(BIN)/python -m tests.benchmarks.month
 	$(BIN)/python -m tests.benchmarks.idle
 	$(BIN)/python -m tests.benchmarks.edgetpu
+	$(BIN)/python -m tests.benchmarks.outlets
 	$(BIN)/python -m tests.benchmarks.training
 
 clean: ## Remove the virtual environments

@@ -125,6 +125,7 @@ def test_one_that_cannot_be_opened_says_why_and_is_tried_again_by_a_reload(
         assert mqtt.closed
         assert remembered[1].settings.name == "greenhouse"
         assert remembered[1].taken_over == ["one", "another"]
+        wait_for(lambda: [event.kind for event in remembered[1].events] == ["reloaded"])  # before it was there
         status: Any = remembered[1].overview.status()
         assert status["outlets"]["mqtt"]["delivered"] > len(mqtt.records)
         assert status["outlets"]["mqtt"]["dropped"] == 3  # one each, and of three that waited two were taken over

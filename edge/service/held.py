@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import importlib
 import threading
+from collections import deque
 from typing import Any, NamedTuple, Optional, Protocol, runtime_checkable
 
 import msgspec
 
 from edge.errors import OutletError
 from edge.outlets import Leaving, Outlet, OutletStatus, Trouble
-from edge.overview import Overview
-from edge.records import Frame, Record
+from edge.overview import KEPT_EVENTS, Overview
+from edge.records import Event, Frame, Record
 
 
 class Kind(NamedTuple):
@@ -59,6 +60,8 @@ class Held:
         self._overview: Optional[Overview] = None
         self._opening = threading.Lock()
         self._ending = self._failed_to_open = False
+        self._early: deque[Event] = deque(maxlen=KEPT_EVENTS)
+        """What happened while it was being opened."""
         self._trouble, self._failures = Trouble(name), 0
         self._failing: Optional[str] = None
         """What it last failed to do."""
@@ -93,6 +96,9 @@ class Held:
             self.wants_pixels = isinstance(outlet, Viewer) and outlet.wants_pixels
             if self._overview:
                 self.call("begin", self._overview)
+            for event in self._early:
+                self.call("event", event)
+            self._early.clear()
             ending = self._ending
         if ending:
             self._close()
@@ -102,6 +108,14 @@ class Held:
         with self._opening:
             self._overview = overview
             self.call("begin", overview)
+
+    def event(self, event: Event) -> None:
+        """Something happened; what did so while it was being opened it is told afterwards."""
+        with self._opening:
+            if self._outlet is None:
+                self._early.append(event)
+            else:
+                self.call("event", event)
 
     def call(self, method: str, *arguments: object) -> None:
         """Have it do something, where it is open."""

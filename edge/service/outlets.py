@@ -69,7 +69,7 @@ class Outlets:
     def event(self, event: Event) -> None:
         """Hand on what happened."""
         for held in tuple(self._held.values()):
-            held.call("event", event)
+            held.event(event)
 
     def status(self) -> dict[str, OutletStatus]:
         """How each does, by its name."""
