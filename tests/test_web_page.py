@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
 from edge import Classifier
+from edge.journal import pictures_folder
 from tests.browser import DESKTOP_PX, PHONE_PX, SMALLEST_PX, Browser, browser
 from tests.journaling import rows
 from tests.test_service import daemon_in
@@ -34,8 +37,37 @@ return [...document.querySelectorAll("button, input, [role=option]")].filter((ea
   .map((each) => each.outerHTML)
 """
 _BUTTONS = "return document.querySelectorAll('main:not([hidden]) button')"
-_KEPT = "return document.querySelector('#review-picture:not([hidden], .away)')?.dataset.id"
+_SEEN = "document.querySelector('#review-picture:not([hidden], .away)')?.dataset.id"
+_KEPT = f"return {_SEEN}"
 """The kept picture that is shown."""
+_IDLE = f"return document.getElementById('review-view').ariaBusy === 'false' && {_SEEN}"
+_HOLD = """
+const fetch = window.fetch;
+window.held = [];
+window.fetch = async (path, ...options) => {
+  if (path.startsWith("/api/review/picture/")) await new Promise((resolve) => held.push(resolve));
+  return fetch(path, ...options);
+};
+"""
+"""A link on which kept pictures take until they are let go."""
+_LOSE = """
+const fetch = window.fetch;
+window.fetch = async (path, ...options) => {
+  const answer = await fetch(path, ...options);
+  if (path !== "/api/review/undo") return answer;
+  window.fetch = fetch;
+  throw new TypeError("Failed to fetch");
+};
+"""
+"""A link that loses the answer to one undo."""
+_NO_PICTURES = """
+const fetch = window.fetch;
+window.fetch = async (path, ...options) => {
+  if (path.startsWith("/picture.jpg")) throw new TypeError("Failed to fetch");
+  return fetch(path, ...options);
+};
+"""
+_CHOICES = "return [...document.querySelectorAll('#truth-choices button')].map((each) => each.textContent)"
 _BEST = "return document.querySelector('#answers .name')?.textContent ?? ''"
 
 
@@ -81,6 +113,10 @@ def test_it_shows_the_run_as_it_goes(page: Page, browser: Browser) -> None:
     assert "efficientnet_lite0_int8" in browser.text("facts")
     assert str(page.journal) in browser.text("facts")
     assert browser.run("return document.title").endswith(f"{DASH} edge-runner")
+    browser.run(_NO_PICTURES)
+    browser.until_text("no-picture", "The picture does not come.")
+    assert "old" in browser.run("return document.getElementById('picture').className")
+    assert browser.text("connection") == "Connected"
 
 
 def test_a_truth_that_is_clicked_or_typed_reaches_the_journal(
@@ -166,6 +202,151 @@ def test_labels_change_the_accuracy_and_can_be_undone_all_by_keyboard(page: Page
     assert said == [("page", 3)]
 
 
+def open_review(page: Page, browser: Browser) -> str:
+    """Go on to the review; the id of the picture that is shown."""
+    browser.click("tab-review")
+    browser.until_text("review-progress", f"0 of {PICTURES}")
+    return str(browser.until(lambda: browser.run(_KEPT), "a picture"))
+
+
+def test_what_was_to_be_labelled_is_forgotten_with_its_journal(
+    page: Page, bundle_copy: Path, tmp_path_factory: pytest.TempPathFactory, browser: Browser
+) -> None:
+    browser.until(lambda: browser.run(_CHOICES), "classes to choose")
+    mark_labels(bundle_copy, "other", every=1)
+    open_review(page, browser)
+    browser.keys("1")
+    browser.until_text("review-progress", f"1 of {PICTURES}")
+    with (
+        Classifier.open(str(bundle_copy), threads=1) as classifier,
+        served(classifier, tmp_path_factory.mktemp("other"), pictures=3) as other,
+    ):
+        page.web.begin(other.overview)
+        browser.until_text("review-progress", "0 of 3")
+        assert browser.run("return document.getElementById('review-undo').ariaDisabled") == "true"
+        assert browser.text("review-said") == ""
+        browser.until(lambda: browser.run(_KEPT), "a picture of the other")
+        browser.until(
+            lambda: all(name.startswith("other ") for name in browser.run(_CHOICES)), "no class of an earlier model"
+        )
+        browser.keys("u1")
+        browser.until_text("review-progress", "1 of 3")
+        for run, labels in ((page, 1), (other, 1)):
+            assert run.journal is not None
+            assert rows(run.journal, "SELECT count(*) FROM labels") == [(labels,)]
+        browser.open("about:blank")
+
+
+def test_a_journal_that_was_replaced_gets_no_label_meant_for_another(page: Page, browser: Browser) -> None:
+    shown = open_review(page, browser)
+    assert page.journal is not None
+    with closing(sqlite3.connect(page.journal)) as journal, journal:
+        (file,) = journal.execute("SELECT file FROM pictures WHERE id != ? LIMIT 1", (shown,)).fetchone()
+        journal.execute("UPDATE pictures SET file = ? WHERE id = ?", (file, shown))
+    browser.keys("1")
+    browser.until(lambda: browser.text("review-trouble"), "why it is not noted")
+    (complaint,) = browser.complaints()
+    assert "409" in complaint
+    browser.until(lambda: browser.run(_KEPT), "what is to be labelled now")
+    assert rows(page.journal, "SELECT count(*) FROM labels") == [(0,)]
+    browser.keys("1")
+    browser.until_text("review-progress", f"1 of {PICTURES}")
+    assert browser.text("review-trouble") == ""
+
+
+def test_only_what_is_shown_can_be_labelled(page: Page, browser: Browser) -> None:
+    first = open_review(page, browser)
+    browser.run(_HOLD)
+    browser.keys("s")
+    browser.until(lambda: browser.run(f"{_KEPT} ?? ''") != first, "the old picture to be gone")
+    if browser.run(_KEPT):  # it was there already; that after it is not
+        browser.keys("s")
+    browser.until(lambda: browser.run(_KEPT) is None, "the old picture to be gone")
+    browser.until_text("review-empty", "Loading")
+    button = "document.querySelector('#review-choices button')"
+    assert browser.run(f"return {button}.ariaDisabled") == "true"
+    browser.keys("1n")
+    browser.run(f"{button}.click()")
+    browser.run("held.splice(0).forEach((go) => go())")
+    browser.until(lambda: browser.run(_KEPT), "the picture")
+    assert browser.run(f"return {button}.ariaDisabled") == "false"
+    browser.until_text("review-progress", f"0 of {PICTURES}")
+    browser.keys("1")
+    browser.until_text("review-progress", f"1 of {PICTURES}")
+
+
+def test_a_picture_that_was_deleted_is_left_out(page: Page, browser: Browser) -> None:
+    shown = open_review(page, browser)
+    assert page.journal is not None
+    folder = pictures_folder(page.journal)
+    for (file,) in rows(page.journal, f"SELECT file FROM pictures WHERE id != {int(shown)}"):
+        (folder / file).unlink()
+    browser.keys("s")
+    browser.until(lambda: browser.run(_IDLE), "a picture")
+    if not browser.text("review-trouble"):  # the next one was loaded already
+        browser.keys("s")
+    browser.until_text("review-trouble", "cannot be shown")
+    complaints = browser.complaints()
+    assert complaints
+    assert all("404" in each for each in complaints), complaints
+    browser.until(lambda: browser.run(_KEPT) == shown, "the only one that is left")
+    browser.keys("1")
+    browser.until_text("review-empty", "None of the pictures that wait can be shown.")
+    with closing(sqlite3.connect(page.journal)) as journal, journal:
+        assert journal.execute("DELETE FROM labels").rowcount == 1
+    browser.until(lambda: browser.run(_KEPT) == shown, "it to look again")
+
+
+def test_undoing_once_more_after_an_answer_was_lost_undoes_nothing_else(page: Page, browser: Browser) -> None:
+    open_review(page, browser)
+    for number in (1, 2):
+        shown = browser.until(lambda: browser.run(_KEPT), "a picture")
+        browser.keys("1")
+        browser.until_text("review-progress", f"{number} of {PICTURES}")
+        browser.until(lambda shown=shown: browser.run(_KEPT) not in (None, shown), "the next")
+    browser.run(_LOSE)
+    browser.keys("u")
+    browser.until_text("review-trouble", "does not answer")
+    assert browser.text("review-said") == ""  # of what was noted before
+    browser.keys("u")
+    browser.until_text("review-said", "Undone")
+    browser.until(lambda: browser.run(_KEPT) == shown, "the picture again")
+    browser.until_text("review-progress", f"1 of {PICTURES}")
+    assert browser.text("review-trouble") == ""
+    (complaint,) = browser.complaints()
+    assert "409" in complaint
+    assert page.journal is not None
+    assert rows(page.journal, "SELECT count(*) FROM labels") == [(1,)]
+
+
+def test_keys_that_are_held_or_belong_to_an_input_method_label_nothing(page: Page, browser: Browser) -> None:
+    open_review(page, browser)
+    browser.run("document.querySelector('#review-choices button').focus()")
+    enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+    for repeated in range(4):
+        press = {"type": "keyDown", "autoRepeat": repeated > 0, **enter}
+        browser.driver.execute_cdp_cmd("Input.dispatchKeyEvent", press)
+        browser.until_text("review-progress", f"1 of {PICTURES}")
+        browser.until(lambda: browser.run(_IDLE), "the next picture")
+    browser.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp", **enter})
+    browser.keys("N")  # as with caps lock
+    browser.until_text("review-said", "(no class)")
+    browser.until(lambda: browser.run(_IDLE), "the next picture")
+
+    browser.keys("O")
+    browser.keys("espresso")
+    browser.until(lambda: browser.shown("picker-2"), "the classes that are called so")
+    browser.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true}))")
+    assert browser.shown("picker-2")
+    browser.keys("\ue00c")  # Escape
+    assert browser.run("return document.activeElement.id") == "review-other"
+    browser.keys("o")
+    browser.keys("espresso\ue007")
+    browser.until_text("review-said", "espresso")
+    assert browser.run("return document.activeElement.id") == "review-other"
+    browser.until_text("review-progress", f"3 of {PICTURES}")
+
+
 def test_what_to_do_where_no_pictures_are_kept(classifier: Classifier, tmp_path: Path, browser: Browser) -> None:
     with served(classifier, tmp_path) as page:
         browser.open(f"{page.url}/#review")
@@ -219,7 +400,11 @@ def test_names_are_text_and_a_token_lets_in(bundle_copy: Path, tmp_path: Path, b
         browser.open(page.url)
         browser.until(lambda: browser.driver.current_url.endswith("/login"), "the form")
         browser.complaints()  # of the 401s that led there
-        browser.keys("sesame\ue007")
+        browser.keys("sesame")
+        browser.click("show")
+        assert browser.run("return document.getElementById('token').type") == "text"
+        assert browser.run("return document.activeElement.id") == "token"
+        browser.keys("\ue007")
         browser.until(lambda: "not the token" in browser.page(), "the form again")
         (complaint,) = browser.complaints()
         assert "401" in complaint
@@ -245,12 +430,14 @@ def test_names_are_text_and_a_token_lets_in(bundle_copy: Path, tmp_path: Path, b
         browser.open("about:blank")
 
 
-def mark_labels(bundle: Path, mark: str) -> None:
-    """Put markup before the names of some classes."""
+def mark_labels(bundle: Path, mark: str, every: int = 9) -> None:
+    """Put markup before the names of some classes: of those in the drawn scene, and each so many-th."""
     labels = bundle / "labels.txt"
     names = labels.read_text().splitlines()
     shown = {"wall clock", "traffic light", "computer keyboard", "crossword puzzle"}
-    labels.write_text("".join(f"{mark} {name}\n" if name in shown | set(names[::9]) else f"{name}\n" for name in names))
+    labels.write_text(
+        "".join(f"{mark} {name}\n" if name in shown | set(names[::every]) else f"{name}\n" for name in names)
+    )
     contract = yaml.safe_load((bundle / "model.yaml").read_text())
     contract["labels_sha256"] = hashlib.sha256(labels.read_bytes()).hexdigest()
     (bundle / "model.yaml").write_text(yaml.safe_dump(contract))
