@@ -20,7 +20,7 @@ from typing import Any, Callable
 import pytest
 
 DESKTOP_PX, PHONE_PX, SMALLEST_PX = (1280, 800), (390, 844), (360, 640)
-_LOADED = "return document.querySelector('#review-picture:not([hidden], .away)') !== null"
+_LOADED = "return document.querySelector('[aria-busy=false] #review-picture:not([hidden], .away)') !== null"
 _INSTALL = "sudo apt install chromium chromium-driver"
 
 

@@ -157,6 +157,12 @@ def test_a_truth_that_is_clicked_or_typed_reaches_the_journal(
     assert {clicked, "great grey owl"} >= {truth for (truth,) in truths} != set()
 
 
+def press(browser: Browser, key: str) -> None:
+    """A key of the review's, as soon as the page listens."""
+    browser.until(lambda: browser.run(_IDLE), "a picture")
+    browser.keys(key)
+
+
 def test_labels_change_the_accuracy_and_can_be_undone_all_by_keyboard(page: Page, browser: Browser) -> None:
     def share() -> float:
         return float(browser.run("return parseFloat(document.querySelector('#accuracy dd').textContent)"))
@@ -168,23 +174,23 @@ def test_labels_change_the_accuracy_and_can_be_undone_all_by_keyboard(page: Page
     assert browser.run("return document.activeElement.id") == "tab-review"
     assert browser.text("accuracy").count(DASH) == 2
 
-    browser.keys("1")
+    press(browser, "1")
     browser.until_text("review-progress", f"1 of {PICTURES}")
     browser.until_text("accuracy", "1 of 1 labelled pictures right")
     assert share() == 100
-    browser.keys("2")
+    press(browser, "2")
     browser.until_text("accuracy", "1 of 2 labelled pictures right")
     assert 0 < share() < 100
     assert "95 % interval " in browser.text("accuracy")
-    browser.keys("u")
+    press(browser, "u")
     browser.until_text("accuracy", "1 of 1 labelled pictures right")
     assert share() == 100
     browser.until_text("review-progress", f"1 of {PICTURES}")
-    browser.keys("s")
+    press(browser, "s")
     browser.until_text("review-said", "Skipped")
-    browser.keys("n")
+    press(browser, "n")
     browser.until_text("review-said", "(no class)")
-    browser.keys("o")
+    press(browser, "o")
     browser.until(lambda: browser.shown("review-search"), "the box for another class")
     browser.keys("espresso")
     browser.until(lambda: browser.shown("picker-2"), "the classes that are called so")
@@ -195,7 +201,7 @@ def test_labels_change_the_accuracy_and_can_be_undone_all_by_keyboard(page: Page
 
     browser.run("document.querySelector('#review-choices button').click()")
     browser.until_text("review-progress", f"4 of {PICTURES}")
-    browser.keys("u")
+    press(browser, "u")
     browser.until_text("review-said", "Undone")
     assert page.journal is not None
     said = rows(page.journal, "SELECT said_by, count(*) FROM labels GROUP BY said_by")
@@ -215,7 +221,7 @@ def test_what_was_to_be_labelled_is_forgotten_with_its_journal(
     browser.until(lambda: browser.run(_CHOICES), "classes to choose")
     mark_labels(bundle_copy, "other", every=1)
     open_review(page, browser)
-    browser.keys("1")
+    press(browser, "1")
     browser.until_text("review-progress", f"1 of {PICTURES}")
     with (
         Classifier.open(str(bundle_copy), threads=1) as classifier,
@@ -225,7 +231,7 @@ def test_what_was_to_be_labelled_is_forgotten_with_its_journal(
         browser.until_text("review-progress", "0 of 3")
         assert browser.run("return document.getElementById('review-undo').ariaDisabled") == "true"
         assert browser.text("review-said") == ""
-        browser.until(lambda: browser.run(_KEPT), "a picture of the other")
+        browser.until(lambda: browser.run(_IDLE), "a picture of the other")
         browser.until(
             lambda: all(name.startswith("other ") for name in browser.run(_CHOICES)), "no class of an earlier model"
         )
@@ -243,13 +249,13 @@ def test_a_journal_that_was_replaced_gets_no_label_meant_for_another(page: Page,
     with closing(sqlite3.connect(page.journal)) as journal, journal:
         (file,) = journal.execute("SELECT file FROM pictures WHERE id != ? LIMIT 1", (shown,)).fetchone()
         journal.execute("UPDATE pictures SET file = ? WHERE id = ?", (file, shown))
-    browser.keys("1")
+    press(browser, "1")
     browser.until(lambda: browser.text("review-trouble"), "why it is not noted")
     (complaint,) = browser.complaints()
     assert "409" in complaint
     browser.until(lambda: browser.run(_KEPT), "what is to be labelled now")
     assert rows(page.journal, "SELECT count(*) FROM labels") == [(0,)]
-    browser.keys("1")
+    press(browser, "1")
     browser.until_text("review-progress", f"1 of {PICTURES}")
     assert browser.text("review-trouble") == ""
 
@@ -257,10 +263,10 @@ def test_a_journal_that_was_replaced_gets_no_label_meant_for_another(page: Page,
 def test_only_what_is_shown_can_be_labelled(page: Page, browser: Browser) -> None:
     first = open_review(page, browser)
     browser.run(_HOLD)
-    browser.keys("s")
+    press(browser, "s")
     browser.until(lambda: browser.run(f"{_KEPT} ?? ''") != first, "the old picture to be gone")
     if browser.run(_KEPT):  # it was there already; that after it is not
-        browser.keys("s")
+        press(browser, "s")
     browser.until(lambda: browser.run(_KEPT) is None, "the old picture to be gone")
     browser.until_text("review-empty", "Loading")
     button = "document.querySelector('#review-choices button')"
@@ -271,7 +277,7 @@ def test_only_what_is_shown_can_be_labelled(page: Page, browser: Browser) -> Non
     browser.until(lambda: browser.run(_KEPT), "the picture")
     assert browser.run(f"return {button}.ariaDisabled") == "false"
     browser.until_text("review-progress", f"0 of {PICTURES}")
-    browser.keys("1")
+    press(browser, "1")
     browser.until_text("review-progress", f"1 of {PICTURES}")
 
 
@@ -281,16 +287,16 @@ def test_a_picture_that_was_deleted_is_left_out(page: Page, browser: Browser) ->
     folder = pictures_folder(page.journal)
     for (file,) in rows(page.journal, f"SELECT file FROM pictures WHERE id != {int(shown)}"):
         (folder / file).unlink()
-    browser.keys("s")
+    press(browser, "s")
     browser.until(lambda: browser.run(_IDLE), "a picture")
     if not browser.text("review-trouble"):  # the next one was loaded already
-        browser.keys("s")
+        press(browser, "s")
     browser.until_text("review-trouble", "cannot be shown")
     complaints = browser.complaints()
     assert complaints
     assert all("404" in each for each in complaints), complaints
     browser.until(lambda: browser.run(_KEPT) == shown, "the only one that is left")
-    browser.keys("1")
+    press(browser, "1")
     browser.until_text("review-empty", "None of the pictures that wait can be shown.")
     with closing(sqlite3.connect(page.journal)) as journal, journal:
         assert journal.execute("DELETE FROM labels").rowcount == 1
@@ -301,14 +307,14 @@ def test_undoing_once_more_after_an_answer_was_lost_undoes_nothing_else(page: Pa
     open_review(page, browser)
     for number in (1, 2):
         shown = browser.until(lambda: browser.run(_KEPT), "a picture")
-        browser.keys("1")
+        press(browser, "1")
         browser.until_text("review-progress", f"{number} of {PICTURES}")
         browser.until(lambda shown=shown: browser.run(_KEPT) not in (None, shown), "the next")
     browser.run(_LOSE)
-    browser.keys("u")
+    press(browser, "u")
     browser.until_text("review-trouble", "does not answer")
     assert browser.text("review-said") == ""  # of what was noted before
-    browser.keys("u")
+    press(browser, "u")
     browser.until_text("review-said", "Undone")
     browser.until(lambda: browser.run(_KEPT) == shown, "the picture again")
     browser.until_text("review-progress", f"1 of {PICTURES}")
@@ -324,23 +330,23 @@ def test_keys_that_are_held_or_belong_to_an_input_method_label_nothing(page: Pag
     browser.run("document.querySelector('#review-choices button').focus()")
     enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
     for repeated in range(4):
-        press = {"type": "keyDown", "autoRepeat": repeated > 0, **enter}
-        browser.driver.execute_cdp_cmd("Input.dispatchKeyEvent", press)
+        down = {"type": "keyDown", "autoRepeat": repeated > 0, **enter}
+        browser.driver.execute_cdp_cmd("Input.dispatchKeyEvent", down)
         browser.until_text("review-progress", f"1 of {PICTURES}")
         browser.until(lambda: browser.run(_IDLE), "the next picture")
     browser.driver.execute_cdp_cmd("Input.dispatchKeyEvent", {"type": "keyUp", **enter})
-    browser.keys("N")  # as with caps lock
+    press(browser, "N")  # as with caps lock
     browser.until_text("review-said", "(no class)")
     browser.until(lambda: browser.run(_IDLE), "the next picture")
 
-    browser.keys("O")
+    press(browser, "O")
     browser.keys("espresso")
     browser.until(lambda: browser.shown("picker-2"), "the classes that are called so")
     browser.run("document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', isComposing: true}))")
     assert browser.shown("picker-2")
     browser.keys("\ue00c")  # Escape
     assert browser.run("return document.activeElement.id") == "review-other"
-    browser.keys("o")
+    press(browser, "o")
     browser.keys("espresso\ue007")
     browser.until_text("review-said", "espresso")
     assert browser.run("return document.activeElement.id") == "review-other"

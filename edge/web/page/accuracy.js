@@ -1,9 +1,20 @@
-// How often the model was right, in words.
+// How often the model was right.
 
+import { get } from "./api.js";
+import { $, facts } from "./dom.js";
 import { count, percent } from "./words.js";
 
+let asked = 0;
+
+// The answer to the newest request counts: those before it may come later.
+export async function showAccuracy() {
+  const number = ++asked;
+  const { reviewed, live, trouble } = await get("/api/accuracy");
+  if (number === asked) facts($("accuracy"), [ofPictures(reviewed ?? {}, trouble), ofFrames(live)]);
+}
+
 // Pictures of rare kinds are kept more often: the share is that of all frames, not that of the pictures.
-export function ofPictures({ labelled, right, share, low, high, no_class, not_looked_at }, trouble) {
+function ofPictures({ labelled, right, share, low, high, no_class, not_looked_at }, trouble) {
   const name = "Right, of all frames";
   if (trouble || share == null) return { name, value: "–", about: trouble ?? "as the labelled pictures tell; none yet" };
   const others = no_class ? [`${count(no_class)} with no class not counted`] : [];
@@ -16,7 +27,7 @@ export function ofPictures({ labelled, right, share, low, high, no_class, not_lo
   return { name, value: percent(share, 1), about: told.join("; ") };
 }
 
-export function ofFrames({ frames, right, share }) {
+function ofFrames({ frames, right, share }) {
   const name = "Right while the truth was known";
   if (!frames) return { name, value: "–", about: "nobody has said it in this run" };
   return { name, value: percent(share, 1), about: `${count(right)} of ${count(frames)} frames of this run` };

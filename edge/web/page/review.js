@@ -1,8 +1,8 @@
 // Kept pictures, one after the other, for a person to say what they show.
 
-import { ofFrames, ofPictures } from "./accuracy.js";
+import { showAccuracy } from "./accuracy.js";
 import { get, post, Refused } from "./api.js";
-import { $, facts, fill, make, say } from "./dom.js";
+import { $, fill, make, say } from "./dom.js";
 import { Kept } from "./kept.js";
 import { Picker } from "./picker.js";
 import { count, localTime, percent } from "./words.js";
@@ -118,7 +118,7 @@ export class Review {
       trouble = told(error);
     }
     try {
-      await Promise.all([this.#advance(), this.#accuracy()]);
+      await this.#advance();
     } catch (error) {
       trouble ||= told(error);
     }
@@ -126,6 +126,8 @@ export class Review {
     this.#busy = false;
     $("review-view").ariaBusy = "false";
     this.#draw();
+    // Nobody waits for it: the next picture may be labelled meanwhile.
+    showAccuracy().catch((error) => say($("review-trouble"), $("review-trouble").textContent || told(error)));
     if (this.#outdated) this.open();
   }
 
@@ -186,11 +188,6 @@ export class Review {
       if (found) this.#labels.set(model_id, found.labels);
     }
     this.#picker.labels = this.#labels.get(model_id) ?? this.#present;
-  }
-
-  async #accuracy() {
-    const { reviewed, live, trouble } = await get("/api/accuracy");
-    facts($("accuracy"), [ofPictures(reviewed ?? {}, trouble), ofFrames(live)]);
   }
 
   #label(said) {
