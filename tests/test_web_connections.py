@@ -19,7 +19,7 @@ from edge.web import connections
 from tests.journaling import until
 from tests.web import Page, served
 
-MANY = 240
+MANY = 160
 
 
 @pytest.fixture(scope="module")
@@ -135,11 +135,33 @@ def test_one_who_asks_for_pictures_and_never_reads_is_hung_up_on(page: Page) -> 
         for _ in range(20):
             deaf = stack.enter_context(connected(page))
             deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            for _ in range(200):
+            for _ in range(connections.MOST_AHEAD - 1):
                 deaf.sendall(request("/picture.jpg"))
         until(lambda: page.web.status().dropped >= dropped + 20, "those who do not read", 30)
         assert served_well(page)
     assert resident_bytes() - before_bytes < 60_000_000
+
+
+def test_one_who_asks_many_things_at_once_is_hung_up_on(page: Page) -> None:
+    answered, dropped = page.web.status().delivered, page.web.status().dropped
+    with connected(page) as flood, contextlib.suppress(ConnectionError):
+        for _ in range(5):
+            flood.sendall(7_000 * request("/"))
+        everything(flood)
+    assert page.web.status().delivered - answered <= connections.MOST_AHEAD
+    assert page.web.status().dropped == dropped + 1
+    assert served_well(page)
+
+
+def test_one_who_goes_on_asking_while_an_answer_is_waited_for_is_hung_up_on(page: Page) -> None:
+    number, dropped = page.get("/api/state").json["number"], page.web.status().dropped
+    with connected(page) as flood, contextlib.suppress(OSError):
+        flood.sendall(request(f"/api/state?after={number}"))
+        for _ in range(2 * connections.MOST_AHEAD):
+            flood.sendall(request(f"/api/state?after={number}"))
+            time.sleep(0.001)
+        everything(flood)
+    assert page.web.status().dropped == dropped + 1
 
 
 @pytest.mark.parametrize("says", [b"", b"GET / HT", request("/nothing")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from typing import Any, Callable, Optional, cast
@@ -13,8 +14,11 @@ QUIET_S = 15.0
 """So long a connection may be without a whole request: from its begin, and from each answer on."""
 UNREAD_S = 15.0
 """So long an answer may wait for somebody who does not read it."""
-MOST_SENT_BYTES = 262_144
-"""By a client, from one request to the next."""
+MOST_SENT_BYTES = 65_536
+"""By a client, from one request to the next: four times what any has."""
+MOST_AHEAD = 16
+"""Requests of a client before the first is answered. No browser sends any; a flood would be parsed as it comes."""
+_HEAD_ENDS = re.compile(rb"\n\r?\n")
 _LOOK_EVERY_S = 1.0
 _IDLE_S = 1.0
 """Whoever may ask, and has not for so long, gives way to others where there is no more room."""
@@ -104,7 +108,7 @@ class Connection(asyncio.Protocol):
         """More came than any request has: the connection is of no use after the present answer."""
         self._among, self._inner = among, inner
         self._answering = False
-        self._sent_bytes = 0
+        self._sent_bytes = self._ahead = 0
         self._unread_s: Optional[float] = None
 
     def asks(self) -> None:
@@ -149,10 +153,15 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.too_much:
             return
-        self._sent_bytes += len(data)
-        if self._sent_bytes <= MOST_SENT_BYTES:
-            self._inner.data_received(data)
-            return
+        # Blank lines of bodies count too: few have any.
+        is_behind = self._answering or self.unread
+        self._ahead = (self._ahead if is_behind else 0) + len(_HEAD_ENDS.findall(data))
+        if self._ahead <= MOST_AHEAD:
+            room_bytes = MOST_SENT_BYTES - self._sent_bytes
+            self._sent_bytes += len(data)
+            self._inner.data_received(data[:room_bytes])
+            if len(data) <= room_bytes:
+                return
         self.too_much, self.since_s = True, time.monotonic()
         self._among.dropped += 1
         self.transport.pause_reading()  # what was asked before is answered, and then the connection ends
