@@ -78,6 +78,10 @@ class Page:
         """Ask, and follow nothing."""
         return self._asked(urllib.request.Request(self.url + path, headers=headers))
 
+    def asked(self, method: str, path: str) -> Reply:
+        """Ask by another method."""
+        return self._asked(urllib.request.Request(self.url + path, method=method))
+
     def post(self, path: str, content: object = None, **headers: str) -> Reply:
         """Send JSON as the page does, or bytes as they are; headers by their names with _ for -."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()

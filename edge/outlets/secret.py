@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 from edge.cameras import local_path
 from edge.errors import OutletError
 
@@ -19,7 +22,11 @@ def read_secret(key: str, path: str) -> bytes:
         OutletError: the file is missing, cannot be read, or holds anything but one line.
     """
     try:
-        with local_path(path).open("rb") as file:
+        # Nobody waits for what a pipe may bring.
+        descriptor = os.open(local_path(path), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is no regular file")
             content = file.read(LONGEST_BYTES + 2)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

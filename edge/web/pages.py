@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import time
 from pathlib import Path
-from typing import Optional
 from urllib.parse import parse_qs
 
 from edge.web import token
@@ -56,10 +55,15 @@ async def said_token(request: Request) -> bytes:
     return fields.get("token", [""])[0].encode("utf-8", "surrogateescape")
 
 
-def form_again(sentence: str, status: int) -> Answer:
-    """The form to log in, with what was wrong."""
-    message, form = f'<p class="trouble" role="alert">{html.escape(sentence)}</p>', page("/login")
-    return form._replace(status=status, body=form.body.replace(MESSAGE, message.encode()))
+def form_again(refused: RefusedError) -> Answer:
+    """The form to log in, with what was wrong.
+
+    Raises:
+        RefusedError: the installation has no such form.
+    """
+    message, form = f'<p class="trouble" role="alert">{html.escape(refused.sentence)}</p>', page("/login")
+    body = form.body.replace(MESSAGE, message.encode())
+    return form._replace(status=refused.status, body=body, headers=refused.headers)
 
 
 def to_page() -> Answer:
@@ -84,13 +88,10 @@ def let_out(request: Request, name: str) -> Answer:
     return _cookie(request, name, "", 0, "/login")
 
 
-def cookie_of(request: Request, name: str) -> Optional[str]:
-    """The value of a cookie."""
-    for each in request.headers.get("Cookie", "").split(";"):
-        called, _, value = each.strip().partition("=")
-        if called == name:
-            return value
-    return None
+def cookies_of(request: Request, name: str) -> list[str]:
+    """The values of all cookies of a name: a browser may know several, of other folders or an upper domain."""
+    parts = (each.strip().partition("=") for each in request.headers.get("Cookie", "").split(";"))
+    return [value for called, _, value in parts if called == name]
 
 
 def _cookie(request: Request, name: str, value: str, seconds: int, to: str = "/") -> Answer:

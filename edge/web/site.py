@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from edge.errors import EdgeError, JournalError, OutletError
+from edge.errors import EdgeError, JournalError
 from edge.outlets.hosts import own_names
 from edge.web import access, pages
 from edge.web.admission import Admission, says_token
@@ -37,7 +37,7 @@ class Site:
             answer = await self._answer(request)
         except RefusedError as error:
             answer = error.answer()
-        except (JournalError, OutletError) as error:
+        except JournalError as error:
             answer = RefusedError(503, str(error)).answer()
         except EdgeError as error:  # such as a truth that is no class
             answer = RefusedError(400, str(error)).answer()
@@ -50,10 +50,11 @@ class Site:
         access.require_host(request, self._names)
         if request.method == "POST":
             access.require_own_page(request, says_token(request))
-        what = (request.method, request.path)
-        if what == ("GET", "/login") and self.admission.is_in(request):
-            return pages.to_page()
-        if request.method == "GET" and request.path in pages.FILES:
+        # Of what is asked for with HEAD, only the body is left out.
+        what = ("GET" if request.method == "HEAD" else request.method, request.path)
+        if what == ("GET", "/login"):
+            return self.admission.greet(request)
+        if what[0] == "GET" and request.path in pages.FILES:
             return pages.page(request.path)
         access.require_same_site(request)
         if what == ("POST", "/login"):
@@ -73,6 +74,7 @@ class Site:
         methods |= {"POST"} if request.path in ("/login", "/logout") else set()
         if not methods:
             return RefusedError(404, "There is nothing here.")
+        methods |= {"HEAD"} if "GET" in methods else set()
         allowed = ", ".join(sorted(methods))
         return RefusedError(405, f"{request.path} cannot be asked for so: expected {allowed}.", {"Allow": allowed})
 

@@ -20,6 +20,9 @@ WRONG_S = 1.0
 """So long a wrong token takes to be refused, and counts against further ones."""
 MOST_WRONG, MOST_WRONG_OF_ONE = 16, 4
 """At a time, of all and of one address; while so many are being refused, further ones are not looked at."""
+WELCOME_S = 86_400.0
+"""So long the wrong tokens of others do not concern an address that said the right one."""
+_MOST_WELCOME = 1_000
 READ_EVERY_S = 2.0
 _TOLD_EVERY_S = 60.0
 _log = logging.getLogger(__name__)
@@ -35,7 +38,7 @@ class Kept:
             read: reads it, or raises OutletError.
         """
         self._read, self._token, self._read_s = read, b"", float("-inf")
-        self._trouble = Trouble("The page")
+        self._trouble = Trouble("web")
 
     @property
     def trouble(self) -> Optional[str]:
@@ -57,6 +60,11 @@ class Kept:
             self._trouble.ends("The token can be read.")
             self._read_s = time.monotonic()
         return self._token
+
+
+def trimmed(token: bytes) -> bytes:
+    """A token without the blanks around it that phones and copies add."""
+    return token.decode("utf-8", "surrogateescape").strip().encode("utf-8", "surrogateescape")
 
 
 def same(given: bytes, token: bytes) -> bool:
@@ -91,6 +99,8 @@ class Guesses:
     def __init__(self) -> None:
         """Nobody has guessed yet."""
         self._of: Counter[str] = Counter()
+        self._welcome_s: dict[str, float] = {}
+        """Since when, in the order of time."""
         self._told_s = -_TOLD_EVERY_S
         self._untold = 0
 
@@ -98,7 +108,7 @@ class Guesses:
         """Whether the right token was said; a wrong one takes a while.
 
         Args:
-            given: what was said.
+            given: what was said, with or without blanks around it.
             token: what is right.
             address: of whoever said it.
 
@@ -106,9 +116,15 @@ class Guesses:
             RefusedError: so many are wrong at present that this one was not looked at.
         """
         whose = _neighbourhood(address)
-        if self._of[whose] >= MOST_WRONG_OF_ONE or sum(self._of.values()) >= MOST_WRONG:
+        now_s = time.monotonic()
+        is_welcome = now_s - self._welcome_s.get(whose, float("-inf")) < WELCOME_S
+        if self._of[whose] >= MOST_WRONG_OF_ONE or (sum(self._of.values()) >= MOST_WRONG and not is_welcome):
             raise RefusedError(429, "Too many wrong tokens: try again in a moment.", {"Retry-After": "1"})
-        if same(given, token):
+        if same(trimmed(given), token):
+            self._welcome_s.pop(whose, None)
+            self._welcome_s[whose] = now_s
+            while len(self._welcome_s) > _MOST_WELCOME:
+                del self._welcome_s[next(iter(self._welcome_s))]
             return True
         self._of[whose] += 1
         # Also when whoever guessed has hung up: else one would not wait for the answer, and guess on.
