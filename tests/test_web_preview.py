@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from edge import Classifier
+from edge.privacy import PrivacySettings
+from edge.review import sampler
+from edge.web.preview import Preview
+from edge.web.settings import WebSettings
+from tests.journaling import until
 from tests.web import Page, Reply, served
 
 FPS = 10.0
@@ -83,5 +91,33 @@ def test_whoever_hangs_up_does_not_keep_others_waiting(page: Page) -> None:
             with socket.create_connection((host, int(port))) as rude:
                 rude.sendall(f"GET /picture.jpg?after={newest} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert sequence(clients.submit(page.get, f"/picture.jpg?after={newest}").result(20)) > newest
-    while page.web.status().waiting:
-        time.sleep(0.01)
+    until(lambda: not page.web._preview._waiting, "the end of those who hung up")
+
+
+def test_a_picture_that_cannot_be_made_is_told_once_and_the_next_is_made(
+    page: Page, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails = []
+
+    def once_in_a_while(*_: Any) -> bytes:
+        fails.append(1)
+        raise (RuntimeError, OSError, MemoryError)[len(fails) % 3]("no such luck")
+
+    newest = sequence(page.get("/picture.jpg"))
+    with monkeypatch.context() as patched, ThreadPoolExecutor(1) as clients:
+        patched.setattr(sampler, "encode", once_in_a_while)
+        waiting = clients.submit(page.get, f"/picture.jpg?after={newest}")
+        until(lambda: len(fails) > 3, "faults")
+        patched.undo()
+        assert sequence(waiting.result(20)) > newest
+    (told,) = [record.getMessage() for record in caplog.records if "live picture" in record.getMessage()]
+    assert told.endswith("OSError: no such luck")
+
+
+def test_a_picture_in_ten_seconds_is_waited_for() -> None:
+    """The next is due after ten seconds, and then the camera takes its time."""
+    loop = asyncio.new_event_loop()
+    with closing(loop):
+        slow = Preview(WebSettings(preview_fps=0.1), PrivacySettings(), loop)
+        assert slow.patience_s == 20
+        assert Preview(WebSettings(), PrivacySettings(), loop).patience_s == 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Mapping
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -63,7 +64,16 @@ def in_json(value: object) -> bytes:
     try:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
-        return json.dumps(msgspec.to_builtins(value)).encode()
+        return json.dumps(_finite(msgspec.to_builtins(value))).encode()
+
+
+def _finite(value: Any) -> Any:
+    """What JSON has no number for is null, as msgspec tells it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, (list, tuple)) else value
 
 
 async def read_json(request: Request, kind: type[Any]) -> Any:

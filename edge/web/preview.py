@@ -14,7 +14,7 @@ from edge.web.settings import WebSettings
 from edge.web.worker import Worker
 
 PATIENCE_S = 10.0
-"""So long somebody waits for a picture that does not come."""
+"""So long at least somebody waits for a picture that does not come."""
 
 
 class Picture(NamedTuple):
@@ -38,6 +38,8 @@ class Preview:
         """The next frame is to be given to `take`."""
         self._settings, self._mask, self._loop = settings, privacy.mask, loop
         self._period_s = 1 / settings.preview_fps
+        self.patience_s = max(PATIENCE_S, 2 * self._period_s)
+        """So long somebody waits: the next may be due after a period, and the camera be as slow."""
         self._worker = Worker("page pictures")
         self._newest: Optional[Picture] = None
         self._next: asyncio.Future[None] = loop.create_future()
@@ -65,17 +67,12 @@ class Preview:
         self._waiting += 1
         try:
             self._arrange()
-            await asyncio.wait({self._next}, timeout=PATIENCE_S)
+            await asyncio.wait({self._next}, timeout=self.patience_s)
         finally:
             self._waiting -= 1
             if not self._waiting:
                 self.wanted = False
         return None if self._newest is newest else self._newest
-
-    @property
-    def waiting(self) -> int:
-        """How many wait for a picture."""
-        return self._waiting
 
     def close(self) -> None:
         """End."""
@@ -94,20 +91,22 @@ class Preview:
         self.wanted = self._waiting > 0
 
     def _encode(self, frame: Frame, record: Record) -> None:
-        import cv2
-
-        from edge.review.sampler import encode, miniature
-
         taken_s, picture = time.monotonic(), None
         try:
-            if frame.pixels.size:
-                small = miniature(frame.pixels, self._settings.preview_px, self._mask)
-                content = encode(small, self._settings.preview_quality)
-                picture = Picture(record.run, record.sequence, record.utc, content, taken_s)
-        except (cv2.error, MemoryError) as error:
+            picture = self._made(frame, record, taken_s)
+        except Exception as error:  # whatever it is, those who wait are told, and the next may be made
             self._complain(error)
         with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
             self._loop.call_soon_threadsafe(self._publish, picture, taken_s)
+
+    def _made(self, frame: Frame, record: Record, taken_s: float) -> Optional[Picture]:
+        from edge.review.sampler import encode, miniature
+
+        if not frame.pixels.size:
+            return None
+        small = miniature(frame.pixels, self._settings.preview_px, self._mask)
+        content = encode(small, self._settings.preview_quality)
+        return Picture(record.run, record.sequence, record.utc, content, taken_s)
 
     def _publish(self, picture: Optional[Picture], taken_s: float) -> None:
         self._due_s = taken_s + self._period_s
@@ -124,5 +123,6 @@ class Preview:
         if not self._complained:
             self._complained = True
             logging.getLogger(__name__).warning(
-                "A live picture could not be made, and the page shows none: %s", " ".join(str(error).split())
+                "web: a live picture could not be made, and the page shows none: %s: %s",
+                *(type(error).__name__, " ".join(str(error).split())),
             )

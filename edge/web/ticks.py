@@ -35,8 +35,7 @@ class Ticks:
         self._answers: dict[int, bytes] = {}
         """To the newest tick, by the newest sample that whoever asks knows."""
         self._next: Optional[asyncio.Future[None]] = None
-        self.waiting = 0
-        """How many wait for the next tick."""
+        self._waiting = 0
 
     async def next(self, after: Optional[int]) -> bytes:
         """The state in JSON: at once for whoever does not know the newest, else the next.
@@ -64,15 +63,15 @@ class Ticks:
         if self._next is None or self._next.done():
             self._next = loop.create_future()
             loop.call_later(max(0.0, self._made_s + SAMPLE_S - time.monotonic()), self._tick_for, self._next)
-        self.waiting += 1
+        self._waiting += 1
         try:
             # Shielded, as the others who wait for it go on when one hangs up.
             await asyncio.shield(self._next)
         finally:
-            self.waiting -= 1
+            self._waiting -= 1
 
     def _tick_for(self, waited_for: asyncio.Future[None]) -> None:
-        if waited_for.done() or not self.waiting:
+        if waited_for.done() or not self._waiting:
             waited_for.cancel()
             return
         try:
