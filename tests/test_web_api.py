@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from edge import Classifier
+from edge.web.messages import in_json
 from tests.journaling import rows, until
 from tests.web import Page, served
 
@@ -155,5 +157,20 @@ def test_pages_and_answers_carry_what_keeps_browsers_from_harm(page: Page) -> No
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert "aiohttp" not in headers["Server"]
     assert page.get("/").headers["Content-Type"].startswith("text/html")
+    assert "HEAD" in page.post("/page.js", b"").headers["Allow"]
     for path in ("/../settings.py", "/%2e%2e/settings.py", "/page/../page.js", "/page.js/", "//page.js"):
         assert page.get(path).status == 404, path
+
+
+def test_what_is_asked_for_with_head_has_no_body(page: Page) -> None:
+    for path in ("/", "/page.js", "/picture.jpg", "/api/labels"):
+        reply = page.asked("HEAD", path)
+        assert (reply.status, reply.body) == (200, b""), path
+        assert reply.headers["Content-Type"] == page.get(path).headers["Content-Type"]
+        assert int(reply.headers["Content-Length"]) > 1_000
+    assert page.asked("HEAD", "/nothing").status == 404
+
+
+def test_what_is_no_number_is_null_also_beside_text_that_is_no_unicode() -> None:
+    assert in_json({"a": [math.nan, -math.inf, 0.5], "b": "\udc80"}) == b'{"a": [null, null, 0.5], "b": "\\udc80"}'
+    assert in_json([math.nan, 1]) == b"[null,1]"

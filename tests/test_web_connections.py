@@ -207,7 +207,11 @@ def test_garbage_leaves_no_trace(page: Page, caplog: pytest.LogCaptureFixture) -
         with connected(page) as connection:
             connection.sendall(garbage)
             connection.shutdown(socket.SHUT_WR)
-            everything(connection)
+            answer = everything(connection)
+        if answer:
+            assert b"\r\nServer: edge\r\n" in answer
+            assert b"nosniff" in answer
+            assert answer.endswith(b'{"error":"The request is not as HTTP has it."}')
     assert served_well(page)
     assert not caplog.records
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -45,7 +46,7 @@ def test_a_run_without_a_journal(classifier: Classifier, tmp_path: Path) -> None
         assert page.get("/picture.jpg").status == 404
         for path in ("/api/review/next", "/api/review/picture/1"):
             reply = page.get(path)
-            assert (reply.status, "journal.path" in reply.json["error"]) == (404, True)
+            assert (reply.status, "restart" in reply.json["error"]) == (404, True)
         assert page.post("/api/review/label", {"id": 1, "file": "x.jpg", "none": True}).status == 404
         assert page.get("/api/accuracy").json["reviewed"] is None
         assert page.web.wants_pixels is False
@@ -86,14 +87,16 @@ def test_a_port_in_use_is_tried_again_and_told_once(classifier: Classifier, capl
         web = Web(WebSettings(port=port), PrivacySettings())
         try:
             until(lambda: web.status().trouble is not None, "trouble")
-            assert f"Cannot listen at http://127.0.0.1:{port}/: Address already in use" in str(web.status().trouble)
+            trouble = str(web.status().trouble)
+            assert f"cannot listen at http://127.0.0.1:{port}/ (Address already in use)" in trouble
+            assert "give another web.address or web.port" in trouble
             web.begin(overview_of(classifier))
             taken.close()
             until(lambda: web.status().trouble is None, "the port")
             assert Page(web, overview_of(classifier), None).get("/api/state").status == 200
         finally:
             web.close()
-    told = [record.getMessage() for record in caplog.records if "The page" in record.getMessage()]
+    told = [record.getMessage() for record in caplog.records if record.getMessage().startswith("web: cannot")]
     assert len(told) == 1
 
 
@@ -127,7 +130,8 @@ def test_closing_ends_those_who_wait_within_half_a_second(classifier: Classifier
         web.begin(overview_of(classifier))
         page = Page(web, overview_of(classifier), None)
         waiting = [clients.submit(page.get, "/picture.jpg") for _ in range(4)]
-        until(lambda: web.status().waiting == 4, "waiting clients")
+        until(lambda: web._preview._waiting == 4, "waiting clients")
+        assert web.status().waiting == 0  # whoever waits for what has not happened is no backlog
         began_s = time.monotonic()
         web.close()
         assert time.monotonic() - began_s < 1.5
@@ -175,7 +179,20 @@ def test_another_token_in_the_file_is_taken_and_none_lets_nobody_in(
         for headers in (known, _bearer("second")):
             reply = page.get("/api/state", **headers)
             assert (reply.status, "web.token_file" in reply.json["error"]) == (503, True)
-        assert "web.token_file" in str(page.web.status().trouble)
+            assert str(tmp_path) not in reply.json["error"]
+        said = page.post("/login", b"token=second", Content_Type="application/x-www-form-urlencoded")
+        for reply in (said, page.get("/login", **known)):
+            assert (reply.status, reply.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+            assert b"cannot read its token" in reply.body
+            assert str(tmp_path).encode() not in reply.body
+        assert f"'{tmp_path / 'token'}', which cannot be read" in str(page.web.status().trouble)
+        os.mkfifo(tmp_path / "token")
+        assert page.get("/api/state", **known).status == 503
+        assert "it is no regular file" in str(page.web.status().trouble)
+        (tmp_path / "token").unlink()
+        (tmp_path / "token").write_text(" \u00a0\n")
+        assert page.get("/api/state", **known).status == 503
+        assert "holds no token" in str(page.web.status().trouble)
         (tmp_path / "token").write_text("")
         assert page.get("/api/state", **_bearer("second")).status == 503
         (tmp_path / "token").write_text("third")

@@ -49,7 +49,7 @@ class Web:
         self.wants_pixels = settings.preview
         self._settings = settings
         self._port = settings.port
-        self._trouble = Trouble("The page")
+        self._trouble = Trouble("web")
         self._loop = asyncio.new_event_loop()
         self._loop.set_exception_handler(_on_fault)
         self._end = self._loop.create_future()
@@ -86,7 +86,6 @@ class Web:
             trouble=self._trouble.sentence or self._site.admission.trouble,
             delivered=server.answered if server else 0,
             dropped=server.connections.dropped if server else 0,
-            waiting=self._api.ticks.waiting + self._preview.waiting,
         )
 
     @property
@@ -125,12 +124,15 @@ class Web:
             try:
                 listener = listen(self._settings.address, self._settings.port)
             except OSError as error:
-                self._trouble.begins(f"Cannot listen at {self.where}: {error.strerror or error}; it is tried again.")
+                self._trouble.begins(
+                    f"cannot listen at {self.where} ({error.strerror or error}): end the program that does, or give "
+                    "another web.address or web.port; it is tried again, at least once a minute."
+                )
                 await asyncio.wait({self._end}, timeout=wait_s)
                 wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
                 continue
             self._port = int(listener.getsockname()[1])
-            self._trouble.ends(f"It is served at {self.where}.")
+            self._trouble.ends(f"listens at {self.where}.")
             await self._serve_at(server, listener)
         self._preview.close()
         self._api.close()

@@ -59,17 +59,9 @@ class Server:
 
         self.answered = 0
         """Requests."""
-        self._answer = answer
-        self._web = web.Server(
-            self._handle,
-            handler_cancellation=True,
-            access_log=None,
-            logger=_silent(),
-            debug=False,
-            lingering_time=_LINGER_S,
-            auto_decompress=False,
-        )
-        self.connections = Connections(self._web)
+        self._answer, self._silent = answer, _silent()
+        self._web = web.Server(self._handle, handler_cancellation=True)
+        self.connections = Connections(self._speaking)
 
     async def serve(self, listener: socket.socket) -> None:
         """Let connections in until cancelled; closes the socket."""
@@ -95,6 +87,19 @@ class Server:
         self.connections.close()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._web.shutdown(_END_S), 2 * _END_S)
+
+    def _speaking(self) -> asyncio.Protocol:
+        from edge.web.speaking import Speaking
+
+        return Speaking(
+            self._web,
+            loop=asyncio.get_running_loop(),
+            access_log=self._silent,
+            logger=self._silent,
+            debug=False,
+            lingering_time=_LINGER_S,
+            auto_decompress=False,
+        )
 
     async def _let_in(self, connection: socket.socket, address: str) -> None:
         try:
