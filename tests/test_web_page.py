@@ -382,17 +382,21 @@ def test_it_fits_a_phone_and_fingers(page: Page, browser: Browser) -> None:
 
 
 def test_nothing_is_asked_for_while_nobody_looks(page: Page, browser: Browser) -> None:
-    browser.until(lambda: page.web.status().waiting > 0, "somebody who waits")
+    def still() -> bool:
+        """For time enough for two ticks and six pictures."""
+        before = page.web.status().delivered
+        time.sleep(1.2)
+        return page.web.status().delivered == before
+
+    assert not still()
     first = browser.driver.current_window_handle
     browser.driver.switch_to.new_window("tab")
     try:
-        browser.until(lambda: page.web.status().waiting == 0, "nobody to wait")
-        delivered = page.web.status().delivered
-        time.sleep(1.2)  # time enough for two ticks and six pictures
-        assert page.web.status().delivered == delivered
+        browser.until(still, "nobody to ask")
     finally:
         browser.driver.close()
         browser.driver.switch_to.window(first)
+    delivered = page.web.status().delivered
     browser.until(lambda: page.web.status().delivered > delivered, "it to go on")
 
 
