@@ -415,7 +415,7 @@ def test_upgrades(service: Installed, story: Story):
     story.say(f"a wheel that cannot start, without extras: exit code {code}; {said.strip().splitlines()[-1]}")
     assert code != 0
     assert "Warning: web.enabled is true, and aiohttp is not installed: " in said
-    assert "sudo systemd/install.sh --extras web." in said
+    assert "`sudo systemd/install.sh --extras web`." in said
     service.ready_at_s()
     service.records_again(row)
     assert "9.1.0" in service.machine.run("edge", "--version")
