@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Callable
 
 from edge.web.connections import Connections
 from edge.web.messages import MOST_BODY_BYTES, Answer, RefusedError, Request
+from edge.web.speaking import speaking
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -89,9 +90,7 @@ class Server:
             await asyncio.wait_for(self._web.shutdown(_END_S), 2 * _END_S)
 
     def _speaking(self) -> asyncio.Protocol:
-        from edge.web.speaking import Speaking
-
-        return Speaking(
+        return speaking()(
             self._web,
             loop=asyncio.get_running_loop(),
             access_log=self._silent,
