@@ -135,6 +135,7 @@ def main(address: str, folder: Path) -> None:
         for thing in ("keyboard", "clock"):  # in whose turns the chart's beginning passes
             found.until(partial(_answers, found, thing), thing)
         found.until(lambda: not found.shown("no-picture"), "a picture")
+        found.until_text("truth-choices", "clock")
         found.until(
             lambda: found.run("return document.querySelectorAll('#truth-choices button').length") == 5, "choices"
         )
