@@ -81,14 +81,21 @@ def test_a_label_leaves_the_journal_whole_whatever_others_open_it(tmp_path: Path
     port = free_port()
     with daemon_in(tmp_path) as daemon:
         web = {"enabled": True, "port": port, "token_file": str(tmp_path / "token")}
-        daemon.configure(web=web, review={"keep_pictures": True, "max_pictures_per_day": 100_000}, fps=20)
+        sections = {"review": {"keep_pictures": True, "max_pictures_per_day": 100_000}}
+        daemon.configure(**sections, web=web, fps=20)
         daemon.start()
         daemon.notices.wait_for("READY")
         until(lambda: is_served(port), "the page")
         until(lambda: asked(port, "/api/review/next")["pictures"], "a picture", 30)
         picture = asked(port, "/api/review/next")["pictures"][0]
         assert asked(port, f"/api/review/picture/{picture['id']}").startswith(b"\xff\xd8")
-        asked(port, "/api/review/label", {"id": picture["id"], "file": picture["file"], "none": True})
+        said = {"id": picture["id"], "file": picture["file"], "none": True}
+        slip = asked(port, "/api/review/label", said)
+        daemon.configure(**sections, web={**web, "preview_px": 320}, fps=20)
+        assert daemon.asked("reload").stdout == "reloaded: web.preview_px\n"
+        until(lambda: is_served(port), "the page after the reload")
+        assert asked(port, "/api/review/undo", {"label_id": slip["label_id"]})["labelled"] == 0
+        assert asked(port, "/api/review/label", said)["labelled"] == 1
         asked(port, "/api/accuracy")
         # SQLite's command line does the same; whoever closes last empties the write-ahead log, and deletes it.
         looked = [sys.executable, "-c", LOOKS, str(daemon.journal)]
