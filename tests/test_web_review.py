@@ -261,10 +261,12 @@ def test_pictures_that_may_not_be_looked_at(page: Page) -> None:
         connection.execute("UPDATE pictures SET file = ? WHERE id = 1", (f"{'x' * 300}.jpg",))
         connection.execute("UPDATE pictures SET file = ? WHERE id = 2", ("x\0.jpg",))
     assert {1, 2} & {each["id"] for each in page.get("/api/review/next?count=100").json["pictures"]} == set()
-    if os.geteuid() == 0:
+    folder = pictures_folder(journal(page))
+    folder.chmod(0)
+    if os.access(folder, os.X_OK):
         pytest.skip("root may look everywhere")
-    pictures_folder(journal(page)).chmod(0)
     reply = page.get("/api/review/next")
+    folder.chmod(0o750)
     assert (reply.status, "cannot be read: Permission denied" in reply.json["error"]) == (503, True)
 
 
