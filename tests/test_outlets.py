@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable
 
 import msgspec
 import pytest
@@ -22,9 +22,9 @@ from edge.journal import socket_path
 from edge.journal.settings import JournalSettings
 from edge.outlets import OutletStatus
 from edge.outlets.settings import MqttSettings, PrometheusSettings
-from edge.recording import Recording
 from edge.service import Service
-from edge.service.outlets import KINDS
+from edge.service.held import KINDS
+from edge.service.parts import Begun
 from edge.signals import Signals
 from edge.sinks import Sink
 from edge.web.settings import WebSettings
@@ -44,13 +44,9 @@ class Quiet:
 
     def __init__(self) -> None:
         self.outlets: list[Mapping[str, OutletStatus]] = []
-        self.recording: Optional[Recording] = None
 
-    def began(
-        self, config: Any, camera: str, model: Any, recording: Optional[Recording], outlets: Mapping[str, OutletStatus]
-    ) -> Sequence[Sink]:
-        self.outlets.append(outlets)
-        self.recording = recording
+    def began(self, run: Begun) -> Sequence[Sink]:
+        self.outlets.append(run.outlets)
         return ()
 
     def abandoned(self, unwritten: bool) -> None:

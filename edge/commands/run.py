@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -25,10 +25,8 @@ from edge.errors import AcceleratorError, EdgeError, JournalError
 
 if TYPE_CHECKING:
     from edge.classifier import Classifier
-    from edge.config import Config
     from edge.loop.daemon import Totals
-    from edge.outlets import OutletStatus
-    from edge.recording import Recording
+    from edge.service.parts import Begun
     from edge.sinks import Sink
 
 SLOWEST_FPS = 0.0001  # one frame in almost three hours
@@ -136,23 +134,16 @@ class _Output:
 class _Log(_Output):
     """Records go to the journal only; the rest is for systemd's log."""
 
-    def began(
-        self,
-        config: Config,
-        camera: str,
-        model: Classifier,
-        _: Optional[Recording],
-        outlets: Mapping[str, OutletStatus],
-    ) -> Sequence[Sink]:
+    def began(self, run: Begun) -> Sequence[Sink]:
         import logging
 
         log = logging.getLogger(__name__)
-        log.info("Run %s: %s, %s, journal %s.", model.run, camera, _describe(model), config.journal.path)
+        model, journal = run.model, run.config.journal.path
+        log.info("Run %s: %s, %s, journal %s.", model.run, run.camera, _describe(model), journal)
         if model.bundle.choice:
             log.info("%s", model.bundle.choice)
-        for name, status in outlets.items():
-            if status.where:
-                log.info("%s: %s", name, status.where)
+        for name, outlet in run.outlets.items():
+            log.info("%s: %s", name, outlet.where)
         return ()
 
     def ended(self) -> None:
@@ -168,18 +159,12 @@ class _Terminal(_Output):
         super().__init__()
         self._as_json = self.wants_board = as_json
 
-    def began(
-        self,
-        config: Config,
-        camera: str,
-        model: Classifier,
-        recording: Optional[Recording],
-        outlets: Mapping[str, OutletStatus],
-    ) -> Sequence[Sink]:
+    def began(self, run: Begun) -> Sequence[Sink]:
         from edge import sinks
         from edge.journal import pictures_folder
 
-        self._say(f"camera: {camera}")
+        config, model, recording = run.config, run.model, run.recording
+        self._say(f"camera: {run.camera}")
         self._say(f"model:  {_describe(model)}")
         if model.bundle.choice:
             self._say(f"        {model.bundle.choice}")
@@ -190,9 +175,8 @@ class _Terminal(_Output):
             if config.review.keep_pictures:
                 masked = ", parts of them black" if config.privacy.mask else ""
                 self._say(f"pictures for review: {pictures_folder(recording.journal.path)}{masked}")
-        for name, outlet in outlets.items():
-            if outlet.where:
-                self._say(f"{name}: {outlet.where}")
+        for name, outlet in run.outlets.items():
+            self._say(f"{name}: {outlet.where}")
         return [sinks.JsonLines(sys.stdout, config.model.top) if self._as_json else sinks.Lines(sys.stdout)]
 
     def ended(self) -> None:

@@ -81,16 +81,16 @@ class Held:
         module, _, kind = KINDS[self._name].place.partition(":")
         try:
             outlet: Outlet = getattr(importlib.import_module(module), kind)(*self._settings)
+            if old and isinstance(outlet, Leaving) and isinstance(old._outlet, Leaving):
+                left = old._outlet.left()
+                outlet.take_over(left)
+                self._before = msgspec.structs.replace(self._before, dropped=self._before.dropped - len(left))
         except OutletError as error:
             self._cannot_open(str(error))
             return
         except Exception as error:
             self._cannot_open(_unexpected(error))
             return
-        if old and isinstance(outlet, Leaving) and isinstance(old._outlet, Leaving):
-            left = old._outlet.left()
-            outlet.take_over(left)
-            self._before = msgspec.structs.replace(self._before, dropped=self._before.dropped - len(left))
         with self._opening:
             self._outlet = outlet
             self.wants_pixels = isinstance(outlet, Viewer) and outlet.wants_pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Optional, Protocol
+from typing import Any, NamedTuple, Optional, Protocol
 
 from edge.cameras.lasting import Lasting
 from edge.cameras.newest import patience_s
@@ -29,20 +29,25 @@ _SENTENCES = {
 }
 
 
+class Begun(NamedTuple):
+    """A run that begins."""
+
+    config: Config
+    camera: str
+    model: Classifier
+    recording: Optional[Recording]
+    """None: no journal is written."""
+    outlets: Mapping[str, OutletStatus]
+    """By their names."""
+
+
 class Output(Protocol):
     """Where a service's records go beside the journal, and what a person is told."""
 
     wants_board: bool
     """Records are to tell how throttled the board was, also where no journal is written."""
 
-    def began(
-        self,
-        config: Config,
-        camera: str,
-        model: Classifier,
-        recording: Optional[Recording],
-        outlets: Mapping[str, OutletStatus],
-    ) -> Sequence[Sink]:
+    def began(self, run: Begun) -> Sequence[Sink]:
         """A run begins: where its records go."""
 
     def abandoned(self, unwritten: bool) -> None:

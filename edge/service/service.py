@@ -23,7 +23,7 @@ from edge.recording import Heritage, Recording
 from edge.schedule import Schedule
 from edge.service.events import Events
 from edge.service.outlets import Outlets
-from edge.service.parts import Output, health, open_beside, open_model, rhythm_s, sentence
+from edge.service.parts import Begun, Output, health, open_beside, open_model, rhythm_s, sentence
 from edge.service.pulse import Pulse
 from edge.service.reloading import Next, Reloader, sha256_of_model
 from edge.signals import Signals
@@ -156,7 +156,8 @@ class Service:
         config, camera = self._config, self._camera_name()
         if self._overview is None:
             self._overview = self._begin_run(camera)
-            self._sinks = self._output.began(config, camera, self._model, self._recording, self._outlets.status())
+            begun = Begun(config, camera, self._model, self._recording, self._outlets.status())
+            self._sinks = self._output.began(begun)
             self._reloader.runs(config, sha256_of_model(self._model.bundle))
             self._model.runtime.listen(self._events.of_equipment)
         self.pulse.camera = camera
