@@ -331,7 +331,8 @@ def test_a_message_that_an_old_broker_never_takes_does_not_hold_up_the_others_fo
         assert f"{BASE}/event (1" in str(outlet.status().trouble)
         assert "bytes, at which it ended 3 connections)" in str(outlet.status().trouble)
     assert without_repeats(came) == list(range(33))
-    assert len(broker.levels) == 1 + 4
+    # One for MQTT 5, three that the message ended and the last; a busy machine's broker may end one before it came.
+    assert 1 + 4 <= len(broker.levels) <= 1 + 6
 
 
 def test_an_old_broker_that_is_killed_loses_nothing_that_it_takes_at_last() -> None:

@@ -212,5 +212,5 @@ def test_the_same_report_is_the_same_page(pages: dict[str, str]) -> None:
 @pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ConfigError, match=rf'needs {missing}.*"edge-runner\[report\]"'):
+    with pytest.raises(ConfigError, match=rf"needs {missing}.*install -e '\.\[report\]'"):
         page(reports.nothing())
