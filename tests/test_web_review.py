@@ -24,7 +24,7 @@ from edge.report.gather import gather
 from edge.review import store
 from edge.web.outlet import Web
 from edge.web.settings import WebSettings
-from tests.journaling import rows
+from tests.journaling import rows, until
 from tests.journals import BOOTED_NS, insert
 from tests.web import Page, Reply, served
 
@@ -194,6 +194,7 @@ def test_a_journal_in_the_place_of_another_has_its_own_pictures_and_names(
 
 
 def test_the_accuracy_is_that_of_the_report(page: Page) -> None:
+    until(lambda: page.get("/api/accuracy").json["reviewed"])  # the journal knows the run by then
     assert page.get("/api/accuracy").json["reviewed"] == {
         "labelled": 0,
         "right": 0,
